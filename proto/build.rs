@@ -13,7 +13,8 @@ fn main() -> Result<(), Failure> {
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");
     }
-    let descriptors = protox::Compiler::new(["."])?.include_imports(true).include_source_info(true).open_files(FILES)?.file_descriptor_set();
+    let descriptors =
+        protox::Compiler::new(["."])?.include_imports(true).include_source_info(true).open_files(FILES)?.file_descriptor_set();
     let bytes = descriptors.encode_to_vec();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &bytes)?;
