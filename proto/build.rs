@@ -20,10 +20,11 @@ fn main() -> Result<(), Failure> {
     fs::write(out.join("descriptors.bin"), &bytes)?;
     tonic_prost_build::configure()
         .bytes(".")
+        .btree_map(".")
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
         .build_transport(true)
         .compile_fds(descriptors)?;
-    pbjson_build::Builder::new().register_descriptors(&bytes)?.build(&[".waybill"])?;
+    pbjson_build::Builder::new().btree_map([".waybill"]).register_descriptors(&bytes)?.build(&[".waybill"])?;
     Ok(())
 }

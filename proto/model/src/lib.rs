@@ -2,12 +2,17 @@
 //!
 //! # Layout
 //! - [`id`], [`money`], [`meter`], [`price`], [`key`]: the words of the trade.
+//! - [`resource`], [`world`]: what operators write, as a set with hashes and deltas. [`compile`]: from there to the runtime [`snapshot`].
 //!
 //! # Invariants
 //! - Money is integers of pico-USD; each line is rounded half to even once.
 
+pub mod compile;
 pub mod id;
 pub mod key;
 pub mod meter;
 pub mod money;
 pub mod price;
+pub mod resource;
+pub mod snapshot;
+pub mod world;
