@@ -179,7 +179,7 @@ impl Store for Sqlite {
             history::check_watchable(&self.inner.readers, after).await?;
             let (feed, watch) = Feed::open();
             let head = self.inner.head.subscribe();
-            tokio::spawn(pump::Pump { readers: self.inner.readers.clone(), head, range, delivered: after }.run(feed));
+            tokio::spawn(pump::Pump { readers: self.inner.readers.clone(), head, range, delivered: after, told: None }.run(feed));
             Ok(watch)
         })
     }

@@ -88,6 +88,7 @@ pub async fn a_former_leader_cannot_write(subject: Subject) {
     let write = |leader: &Leadership, value: &'static str| guarded(vec![leader.fence()], vec![put("k", value)]);
     assert!(subject.commit(write(&first, "in office")).await.succeeded);
     subject.time.pass(LONG).await;
+    lost(subject.store.renew(&first).await).await;
     assert!(!subject.commit(write(&first, "out of office")).await.succeeded);
     let second = win(&subject, "second").await;
     assert!(!subject.commit(write(&first, "replaced")).await.succeeded);

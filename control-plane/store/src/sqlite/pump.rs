@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::history;
 use crate::watch::{Feed, Gone, Room};
-use crate::{Batch, Error, Position, Range, Update};
+use crate::{Error, Position, Range, Update};
 
 /// Positions read at once. A commit is at most 1.5 MiB, so this bounds what a watcher that
 /// catches up holds in memory.
@@ -21,6 +21,8 @@ pub(super) struct Pump {
     pub range: Range,
     /// Up to here the watcher has everything.
     pub delivered: Position,
+    /// The last position the watcher heard of; none until it has caught up for the first time.
+    pub told: Option<Position>,
 }
 
 /// Why a pump stops.
@@ -51,15 +53,12 @@ impl Pump {
 
     /// Returns when the store is dropped.
     async fn deliver(&mut self, feed: &Feed) -> Result<(), Stop> {
-        let mut told = false;
         loop {
             let head = *self.head.borrow_and_update();
-            let current = self.catch_up(feed, head).await?;
-            if !current || !told {
-                let update = Update::Progress(self.delivered);
-                let room = self.room_for(feed, &update).await?;
-                feed.send(room, update)?;
-                told = true;
+            self.catch_up(feed, head).await?;
+            if self.told != Some(self.delivered) {
+                self.send(feed, Update::Progress(self.delivered)).await?;
+                self.told = Some(self.delivered);
             }
             tokio::select! {
                 moved = self.head.changed() => if moved.is_err() { return Ok(()) },
@@ -68,28 +67,24 @@ impl Pump {
         }
     }
 
-    /// Delivers everything up to the head. Returns whether the last thing the watcher was told
-    /// is about the head itself, so that it needs no mark.
-    async fn catch_up(&mut self, feed: &Feed, head: Position) -> Result<bool, Stop> {
-        let mut current = self.delivered >= head;
+    async fn catch_up(&mut self, feed: &Feed, head: Position) -> Result<(), Stop> {
         while self.delivered < head {
             let until = Position(head.0.min(self.delivered.0.saturating_add(WINDOW)));
             for batch in history::batches(&self.readers, &self.range, self.delivered, until).await? {
-                current = batch.position == head;
-                self.deliver_batch(feed, batch).await?;
+                let position = batch.position;
+                self.send(feed, Update::Batch(batch)).await?;
+                self.delivered = position;
+                // Before the first mark nothing counts as told, so that it comes in any case.
+                self.told = self.told.map(|_| position);
             }
             self.delivered = until;
         }
-        Ok(current)
+        Ok(())
     }
 
-    async fn deliver_batch(&mut self, feed: &Feed, batch: Batch) -> Result<(), Stop> {
-        let position = batch.position;
-        let update = Update::Batch(batch);
+    async fn send(&self, feed: &Feed, update: Update) -> Result<(), Stop> {
         let room = self.room_for(feed, &update).await?;
-        feed.send(room, update)?;
-        self.delivered = position;
-        Ok(())
+        Ok(feed.send(room, update)?)
     }
 
     async fn room_for(&self, feed: &Feed, update: &Update) -> Result<Room, Stop> {

@@ -104,6 +104,22 @@ async fn a_newer_schema_and_a_file_of_another_kind_are_refused() {
 }
 
 #[tokio::test]
+async fn a_neighbour_may_open_the_file_at_the_same_time() {
+    for _ in 0..30 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("store.db");
+        let ledger = SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true)
+            .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+            .busy_timeout(std::time::Duration::from_secs(10));
+        let (store, ledger) = tokio::join!(open(&file), ledger.connect());
+        store.expect("a store").commit(put(keys::head(), "1")).await.expect("a commit");
+        ledger.expect("a connection");
+    }
+}
+
+#[tokio::test]
 async fn a_neighbour_that_writes_to_the_same_file_is_waited_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store.db");
