@@ -1,0 +1,247 @@
+//! The hinge: a chat completion request becomes a [`Call`], in one pass over its bytes.
+
+use bytes::Bytes;
+
+use super::content;
+use super::fields::{self, Level, ResponseFormat, Seen, Top, UsageOptions};
+use super::preferences;
+use super::read::Reader;
+use super::splice::Member;
+use crate::call::{Call, Need, Parameter, Unbounded};
+use crate::fault::{Fault, FaultKind};
+use crate::json::{Kind, Scan, ScanLimits};
+
+/// What a request may be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub body_bytes: usize,
+    /// At most 64.
+    pub json_depth: u32,
+    pub json_keys: u32,
+    /// Entries of `models` and of each provider list.
+    pub list_entries: usize,
+    /// Bytes of a model or provider name.
+    pub name_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 32 << 20, json_depth: 64, json_keys: 100_000, list_entries: 128, name_bytes: 256 }
+    }
+}
+
+/// Reads a chat completion request.
+///
+/// # Errors
+/// The first fault in the order of the bytes, with its path; what is missing is found last.
+pub fn read_request(body: &Bytes, limits: &Limits) -> Result<Call, Fault> {
+    if body.len() > limits.body_bytes {
+        let message = format!("the body has {} bytes, the limit is {}", body.len(), limits.body_bytes);
+        return Err(Fault::new(FaultKind::TooLarge, "", message));
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        let message = format!("invalid UTF-8 at byte {}", error.valid_up_to());
+        return Err(Fault::new(FaultKind::InvalidUtf8, "", message));
+    }
+    let scan_limits = ScanLimits { depth: limits.json_depth, keys: limits.json_keys };
+    let mut reader = Reader { scan: Scan::new(body, scan_limits), limits };
+    let mut draft = Draft::default();
+    draft.call.body_bytes = body.len() as u64;
+    draft.members(&mut reader)?;
+    reader.scan.end()?;
+    draft.finish()
+}
+
+/// A call of which not all fields were read yet.
+struct Draft {
+    call: Call,
+    model: Option<Box<str>>,
+    has_messages: bool,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self { call: Call::of_model(""), model: None, has_messages: false, max_tokens: None, max_completion_tokens: None }
+    }
+}
+
+impl Draft {
+    fn members(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        if reader.scan.peek()? != Kind::Object {
+            return Err(Fault::new(FaultKind::WrongType, "", "the body must be a JSON object"));
+        }
+        let mut inside = reader.scan.object()?;
+        let mut seen = Seen::default();
+        let mut previous_end = None;
+        while let Some(key) = reader.scan.key(&mut inside)? {
+            let start = key.start();
+            self.call.places.next_member(start);
+            match seen.field::<Top>(&key)? {
+                None => {
+                    reader.scan.skip()?;
+                }
+                Some(field) => {
+                    reader.scan.peek()?;
+                    let value_start = reader.scan.at();
+                    let name = Top::TABLE.get(field.index() as usize).map_or("", |(_, name)| *name);
+                    self.field(field, name, reader)?;
+                    let member = Member::new(start, value_start, reader.scan.at(), previous_end);
+                    self.call.places.keep(field, member);
+                }
+            }
+            previous_end = Some(reader.scan.at());
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: Top, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        if reader.scan.peek()? == Kind::Null {
+            return self.null(field, name, reader);
+        }
+        let call = &mut self.call;
+        match field {
+            Top::Model => self.model = Some(reader.name(name)?),
+            Top::Models => call.models = reader.names(name)?,
+            Top::Messages => {
+                content::messages(reader, call)?;
+                self.has_messages = true;
+            }
+            Top::Stream => call.stream = reader.bool(name)?,
+            Top::StreamOptions => {
+                let places = &mut call.places;
+                let asked = &mut call.usage_asked;
+                reader.object::<fields::StreamOptions>(name, |reader, _| {
+                    reader.scan.peek()?;
+                    let start = reader.scan.at();
+                    let include = reader.optional_bool("include_usage")?;
+                    places.include_usage(start, reader.scan.at(), include);
+                    *asked |= include == Some(true);
+                    Ok(())
+                })?;
+            }
+            Top::Usage => {
+                let asked = &mut call.usage_asked;
+                reader.object::<UsageOptions>(name, |reader, _| {
+                    *asked |= reader.optional_bool("include")? == Some(true);
+                    Ok(())
+                })?;
+            }
+            Top::N => {
+                let n = u32::try_from(reader.whole(name)?).ok().filter(|n| *n > 0);
+                call.n = n.ok_or_else(|| invalid(name, "must be at least 1 and fit into 32 bits"))?;
+            }
+            Top::MaxTokens => self.max_tokens = Some(reader.whole(name)?),
+            Top::MaxCompletionTokens => self.max_completion_tokens = Some(reader.whole(name)?),
+            Top::Provider => call.provider = preferences::read(reader)?,
+            Top::ServiceTier => {
+                let tier = reader.name(name)?;
+                if tier.eq_ignore_ascii_case("auto") {
+                    call.unbounded.insert(Unbounded::ServiceTierAuto);
+                }
+                call.service_tier = Some(tier);
+            }
+            Top::SessionId => call.session = Some(reader.name(name)?),
+            Top::Tools => content::tools(reader, call)?,
+            Top::Functions => {
+                if reader.nonempty_array(name)? {
+                    call.needs.insert(Need::Tools);
+                    call.parameters.insert(Parameter::Tools);
+                }
+            }
+            Top::FunctionCall => {
+                reader.scan.skip()?;
+                call.parameters.insert(Parameter::ToolChoice);
+            }
+            Top::ResponseFormat => response_format(reader, call)?,
+            Top::Modalities => content::modalities(reader, call)?,
+            Top::BestOf => {
+                if reader.whole(name)? > 1 {
+                    call.unbounded.insert(Unbounded::BestOf);
+                }
+            }
+            Top::SearchParameters => {
+                reader.scan.skip()?;
+                call.unbounded.insert(Unbounded::WebSearch);
+            }
+            Top::Route => {
+                let route = reader.name(name)?;
+                if &*route != "fallback" {
+                    return Err(unsupported(name, "only \"fallback\" is known"));
+                }
+            }
+            Top::Plugins | Top::Transforms => {
+                if reader.nonempty_array(name)? {
+                    return Err(unsupported(name, "this gateway has none; send an empty list or leave it out"));
+                }
+            }
+            Top::Preset | Top::Debug => {
+                return Err(unsupported(name, "this gateway does not offer it"));
+            }
+            Top::Trace => {
+                reader.scan.skip()?;
+            }
+            _ => {
+                reader.scan.skip()?;
+                match field {
+                    Top::WebSearchOptions => call.unbounded.insert(Unbounded::WebSearch),
+                    Top::Prediction => call.unbounded.insert(Unbounded::Prediction),
+                    _ => {}
+                }
+            }
+        }
+        if let Some(parameter) = Parameter::from_name(name)
+            && !matches!(field, Top::Tools | Top::Functions)
+        {
+            self.call.parameters.insert(parameter);
+        }
+        Ok(())
+    }
+
+    /// `null` means "not set", except where something must be there.
+    fn null(&mut self, field: Top, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        reader.scan.skip()?;
+        match field {
+            Top::Model => Err(Fault::new(FaultKind::WrongType, name, "must be a string")),
+            Top::Messages => Err(Fault::new(FaultKind::WrongType, name, "must be an array")),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Call, Fault> {
+        self.call.model = match self.model {
+            Some(model) => model,
+            None if !self.call.models.is_empty() => self.call.models.remove(0),
+            None => return Err(Fault::new(FaultKind::Missing, "model", "this field is required")),
+        };
+        if !self.has_messages {
+            return Err(Fault::new(FaultKind::Missing, "messages", "this field is required"));
+        }
+        self.call.max_output = match (self.max_completion_tokens, self.max_tokens) {
+            (Some(new), Some(old)) if new != old => {
+                return Err(invalid("max_tokens", "differs from max_completion_tokens; send one of them"));
+            }
+            (new, old) => new.or(old),
+        };
+        Ok(self.call)
+    }
+}
+
+fn response_format(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault> {
+    reader.object::<ResponseFormat>("response_format", |reader, _| {
+        if &*reader.name("type")? == "json_schema" {
+            call.needs.insert(Need::StructuredOutput);
+            call.parameters.insert(Parameter::StructuredOutputs);
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn invalid(path: &str, message: &str) -> Fault {
+    Fault::new(FaultKind::InvalidValue, path, message)
+}
+
+pub(super) fn unsupported(path: &str, message: &str) -> Fault {
+    Fault::new(FaultKind::Unsupported, path, message)
+}

@@ -1,0 +1,425 @@
+//! A streamed answer: frames pass as they came, and the part that decides the bill is held back.
+//!
+//! What is held: the frame with the final usage, an error, `[DONE]`, and all that follows them. The caller learns
+//! the usage, writes its terminal event, and only then releases them, so that no client has seen the end of an
+//! answer whose bill was not written.
+
+use bytes::{Bytes, BytesMut};
+
+use super::chunk::{Chunk, Form, Output};
+use super::classify::{Classified, classify_in_body};
+use super::cost;
+use super::usage::UsageObject;
+use super::whole::{best_of, decoded};
+use crate::json::Error;
+use crate::sse::{self, Data, Frame, FrameEnds};
+use crate::usage::{Reading, UsageFault};
+
+/// How a stream is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Answers asked for; the stream is over when so many have finished.
+    pub n: u32,
+    /// Frames that hold nothing but usage are shown.
+    pub show_usage: bool,
+    /// Most bytes of one frame, and of all that is held back.
+    pub frame_bytes: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { n: 1, show_usage: true, frame_bytes: 16 << 20 }
+    }
+}
+
+/// Where the stream stands after some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing is held back but, at most, an unfinished frame.
+    More,
+    /// The terminal part has begun and is held back: usage or an error was seen.
+    Holding,
+    /// `[DONE]` was seen: price, write the terminal event, [`Stream::release`].
+    Done,
+}
+
+/// How the provider left the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With `[DONE]`, a finish reason for each answer, or the final usage.
+    Complete,
+    /// With an error, see [`Stream::error`].
+    Failed,
+    /// In the middle.
+    Truncated,
+}
+
+/// The provider breaks a limit; the stream cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the provider's stream holds more than {limit} bytes in one frame or after its usage (limit frame_bytes)")]
+pub struct FrameTooLarge {
+    pub limit: usize,
+}
+
+/// The machine. It takes bytes in any cut and gives slices of them.
+#[derive(Debug)]
+pub struct Stream {
+    options: StreamOptions,
+    ends: FrameEnds,
+    /// The part of a frame whose end has not come yet.
+    carry: BytesMut,
+    held: Vec<Held>,
+    held_bytes: usize,
+    phase: Phase,
+    seen: Seen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Holding,
+    Done,
+    Released,
+}
+
+/// What the frames have told so far.
+#[derive(Debug, Default)]
+struct Seen {
+    id: Option<Box<str>>,
+    model: Option<Box<str>>,
+    usage: Option<Reading>,
+    usage_fault: Option<UsageFault>,
+    usage_raw: Option<Bytes>,
+    has_final_usage: bool,
+    finish: Option<Box<str>>,
+    finished: u32,
+    output: Output,
+    error: Option<Classified>,
+    malformed: u32,
+}
+
+#[derive(Debug)]
+struct Held {
+    frame: Bytes,
+    usage: Option<(UsageObject, Data)>,
+    usage_only: bool,
+}
+
+/// What is to become of a frame.
+enum Verdict {
+    Pass,
+    Hold {
+        usage: Option<(UsageObject, Data)>,
+        usage_only: bool,
+    },
+    /// It holds output, so whatever was held back was not the end.
+    Resume,
+    Done,
+}
+
+impl Stream {
+    pub fn new(options: StreamOptions) -> Self {
+        Self {
+            options,
+            ends: FrameEnds::new(),
+            carry: BytesMut::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+            phase: Phase::Open,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Takes bytes from the provider and appends to `out` what may go to the client now.
+    ///
+    /// # Errors
+    /// A frame, or all that is held back, grows beyond its limit.
+    pub fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<Step, FrameTooLarge> {
+        if self.phase == Phase::Released {
+            return Ok(Step::Done);
+        }
+        // Frames that pass one after another leave as one slice.
+        let mut run = 0;
+        let mut at = 0;
+        while let Some(length) = self.ends.find(chunk.get(at..).unwrap_or_default()) {
+            let end = at + length;
+            let lines = self.ends.take_lines();
+            if self.carry.is_empty() {
+                let verdict = self.judge(chunk, at..end, lines);
+                if !matches!(verdict, Verdict::Pass) {
+                    pass(chunk, run..at, out);
+                    self.carry_out(verdict, chunk.slice(at..end), out);
+                    run = end;
+                }
+            } else {
+                self.carry.extend_from_slice(chunk.get(at..end).unwrap_or_default());
+                let frame = self.carry.split().freeze();
+                self.whole_frame(frame, lines, out);
+                run = end;
+            }
+            at = end;
+        }
+        pass(chunk, run..at, out);
+        self.carry.extend_from_slice(chunk.get(at..).unwrap_or_default());
+        let limit = self.options.frame_bytes;
+        if self.carry.len().max(self.held_bytes) > limit {
+            return Err(FrameTooLarge { limit });
+        }
+        Ok(self.step())
+    }
+
+    /// The provider closed. What is left becomes a last frame; then [`Stream::release`] whatever is held.
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Ending {
+        if !self.carry.is_empty() && self.phase != Phase::Released {
+            let frame = self.carry.split().freeze();
+            // How many lines it has is not known when the last one has no end.
+            self.whole_frame(frame, 0, out);
+        }
+        self.ending()
+    }
+
+    /// How the stream stands if nothing more comes.
+    pub fn ending(&self) -> Ending {
+        if self.seen.error.is_some() {
+            Ending::Failed
+        } else if matches!(self.phase, Phase::Done) || self.seen.finished >= self.options.n || self.seen.has_final_usage {
+            Ending::Complete
+        } else {
+            Ending::Truncated
+        }
+    }
+
+    /// Lets go what is held back, with `cost_picousd` in the last usage object if there is one and a cost is given.
+    /// Afterwards nothing of the provider passes any more. Gives the provider's own `cost` that was replaced.
+    pub fn release(&mut self, cost_picousd: Option<i64>, out: &mut Vec<Bytes>) -> Option<Bytes> {
+        let last_usage = self.held.iter().rposition(|held| held.usage.is_some());
+        let show_usage = self.options.show_usage;
+        let mut replaced = None;
+        for (at, held) in std::mem::take(&mut self.held).into_iter().enumerate() {
+            if held.usage_only && !show_usage {
+                continue;
+            }
+            match cost_picousd.filter(|_| Some(at) == last_usage) {
+                Some(cost) => replaced = held.with_cost(cost, out),
+                None => out.push(held.frame),
+            }
+        }
+        self.held_bytes = 0;
+        self.phase = Phase::Released;
+        replaced
+    }
+
+    /// The usage told last; counts are cumulative, so the last one stands for the whole answer.
+    pub fn usage(&self) -> Option<&Reading> {
+        self.seen.usage.as_ref()
+    }
+
+    /// Why the usage told last is not believed.
+    pub fn usage_fault(&self) -> Option<&UsageFault> {
+        self.seen.usage_fault.as_ref()
+    }
+
+    /// The usage object told last as it came.
+    pub fn usage_raw(&self) -> Option<&Bytes> {
+        self.seen.usage_raw.as_ref()
+    }
+
+    /// The first finish reason, in the provider's own word.
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.seen.finish.as_deref()
+    }
+
+    pub fn error(&self) -> Option<&Classified> {
+        self.seen.error.as_ref()
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        self.seen.id.as_deref()
+    }
+
+    pub fn model(&self) -> Option<&str> {
+        self.seen.model.as_deref()
+    }
+
+    /// What the model has written so far, also in frames that are held back.
+    pub fn output(&self) -> Output {
+        self.seen.output
+    }
+
+    /// Whether any output has come: before it, failing over is invisible if the frames so far were not sent on.
+    pub fn output_started(&self) -> bool {
+        !self.seen.output.is_empty()
+    }
+
+    /// Nothing was written, nothing was counted and no reason was given.
+    pub fn is_empty(&self) -> bool {
+        let counted = self.seen.usage.as_ref().map_or(0, Reading::total_output);
+        let unfinished = matches!(self.finish_reason(), None | Some("error"));
+        self.seen.error.is_none() && self.seen.output.is_empty() && counted == 0 && unfinished
+    }
+
+    /// Frames that were no JSON; they passed.
+    pub fn malformed_frames(&self) -> u32 {
+        self.seen.malformed
+    }
+
+    fn step(&self) -> Step {
+        match self.phase {
+            Phase::Open => Step::More,
+            Phase::Holding => Step::Holding,
+            Phase::Done | Phase::Released => Step::Done,
+        }
+    }
+
+    fn whole_frame(&mut self, frame: Bytes, lines: u32, out: &mut Vec<Bytes>) {
+        let verdict = self.judge(&frame, 0..frame.len(), lines);
+        self.carry_out(verdict, frame, out);
+    }
+
+    fn judge(&mut self, chunk: &Bytes, range: std::ops::Range<usize>, lines: u32) -> Verdict {
+        let keep = || Verdict::Hold { usage: None, usage_only: false };
+        let frame = chunk.get(range.clone()).unwrap_or_default();
+        if self.phase == Phase::Done {
+            return keep();
+        }
+        let read = Frame::read(frame, lines);
+        let text = match &read.data {
+            Data::None if self.phase == Phase::Holding => return keep(),
+            Data::None => return Verdict::Pass,
+            Data::Line(at) => chunk.slice(range.start + at.start..range.start + at.end),
+            Data::Lines(text) => text.clone(),
+        };
+        if text.trim_ascii() == b"[DONE]" {
+            return Verdict::Done;
+        }
+        match self.seen.read(&text, read.is_error_event, self.options.n) {
+            Ok(found) if found.ends => {
+                let usage = found.usage.map(|usage| (usage, read.data));
+                Verdict::Hold { usage, usage_only: found.usage_only }
+            }
+            Ok(found) if found.has_output => Verdict::Resume,
+            _ if self.phase == Phase::Holding => keep(),
+            _ => Verdict::Pass,
+        }
+    }
+
+    fn carry_out(&mut self, verdict: Verdict, frame: Bytes, out: &mut Vec<Bytes>) {
+        match verdict {
+            Verdict::Pass => out.push(frame),
+            Verdict::Resume => {
+                let show_usage = self.options.show_usage;
+                let resumed = self.held.drain(..).filter(|held| show_usage || !held.usage_only);
+                out.extend(resumed.map(|held| held.frame));
+                self.held_bytes = 0;
+                self.phase = Phase::Open;
+                out.push(frame);
+            }
+            Verdict::Hold { usage, usage_only } => {
+                self.phase = if self.phase == Phase::Done { Phase::Done } else { Phase::Holding };
+                self.hold(Held { frame, usage, usage_only });
+            }
+            Verdict::Done => {
+                self.phase = Phase::Done;
+                self.hold(Held { frame, usage: None, usage_only: false });
+            }
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held_bytes += held.frame.len();
+        self.held.push(held);
+    }
+}
+
+/// What one frame says about the end.
+struct Found {
+    /// It belongs to the terminal part.
+    ends: bool,
+    has_output: bool,
+    usage: Option<UsageObject>,
+    usage_only: bool,
+}
+
+impl Seen {
+    fn read(&mut self, text: &Bytes, is_error_event: bool, n: u32) -> Result<Found, Error> {
+        let chunk = match Chunk::read(text, Form::Chunk) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.malformed = self.malformed.saturating_add(1);
+                if !is_error_event {
+                    return Err(error);
+                }
+                self.error.get_or_insert_with(|| classify_in_body(text));
+                return Ok(Found { ends: true, has_output: false, usage: None, usage_only: false });
+            }
+        };
+        if self.id.is_none() {
+            self.id = decoded(chunk.id);
+        }
+        if self.model.is_none() {
+            self.model = decoded(chunk.model);
+        }
+        let choices = &chunk.choices;
+        self.output.add(&choices.output);
+        self.finished = self.finished.saturating_add(choices.finished);
+        if self.finish.is_none() {
+            self.finish = decoded(choices.finish);
+        }
+        let error = chunk.error.or(choices.error).map(|span| span.of(text)).or(is_error_event.then_some(text));
+        let finished_in_error = choices.finish.is_some_and(|reason| reason.is("error"));
+        let failed = error.is_some() || finished_in_error;
+        if failed {
+            self.error.get_or_insert_with(|| classify_in_body(error.unwrap_or_default()));
+        }
+        let told = best_of(chunk.usage.as_ref(), chunk.x_groq_usage.as_ref());
+        if let Some(told) = told {
+            (self.usage, self.usage_fault) = match told {
+                Ok(reading) => (Some(reading.clone()), None),
+                Err(fault) => (None, Some(fault.clone())),
+            };
+            let span = chunk.usage.as_ref().or(chunk.x_groq_usage.as_ref()).map_or_else(Default::default, |usage| usage.span);
+            self.usage_raw = Some(text.slice(span.start as usize..(span.end as usize).min(text.len())));
+        }
+        let is_final = told.is_some() && (choices.count == 0 || self.finished >= n);
+        self.has_final_usage |= is_final && told.is_some_and(|told| told.is_ok());
+        Ok(Found {
+            ends: failed || is_final,
+            has_output: !choices.output.is_empty(),
+            usage_only: is_final && choices.count == 0 && !failed,
+            usage: chunk.usage.filter(|usage| usage.span.of(text).starts_with(b"{")),
+        })
+    }
+}
+
+impl Held {
+    fn with_cost(self, cost_picousd: i64, out: &mut Vec<Bytes>) -> Option<Bytes> {
+        let Some((usage, data)) = &self.usage else {
+            out.push(self.frame);
+            return None;
+        };
+        match data {
+            Data::None => {
+                out.push(self.frame);
+                None
+            }
+            Data::Line(at) => {
+                let spliced = cost::splice(&self.frame.slice(at.clone()), usage, cost_picousd);
+                pass(&self.frame, 0..at.start, out);
+                out.extend(spliced.body.into_pieces());
+                pass(&self.frame, at.end..self.frame.len(), out);
+                spliced.replaced
+            }
+            Data::Lines(text) => {
+                let spliced = cost::splice(text, usage, cost_picousd);
+                out.push(sse::with_data(&self.frame, &spliced.body.to_bytes()));
+                spliced.replaced
+            }
+        }
+    }
+}
+
+fn pass(chunk: &Bytes, range: std::ops::Range<usize>, out: &mut Vec<Bytes>) {
+    if !range.is_empty() {
+        out.push(chunk.slice(range));
+    }
+}
