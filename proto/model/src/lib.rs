@@ -2,12 +2,15 @@
 //!
 //! # Layout
 //! - [`id`], [`money`], [`meter`], [`price`], [`key`]: the words of the trade.
+//! - [`document`]: what operators write, as text with positions. [`check`]: all faults of the whole world.
 //! - [`resource`], [`world`]: what operators write, as a set with hashes and deltas. [`compile`]: from there to the runtime [`snapshot`].
 //!
 //! # Invariants
 //! - Money is integers of pico-USD; each line is rounded half to even once.
 
+pub mod check;
 pub mod compile;
+pub mod document;
 pub mod id;
 pub mod key;
 pub mod meter;
