@@ -1,0 +1,133 @@
+//! From an `authorization` header to a key of the snapshot. No I/O, and the look-up is by a keyed hash, which a caller cannot steer.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use waybill_dialect::{ErrorBody, ErrorType};
+use waybill_model::{
+    key::{self, Pepper},
+    snapshot::{ApiKey, Snapshot},
+};
+
+/// Why a caller is not let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Denied {
+    /// No bearer.
+    Missing,
+    /// Not the form of a key, or not a key of ours.
+    Unknown,
+    /// Switched off.
+    Disabled,
+    /// Past its time.
+    Expired,
+    /// Known, but what it belongs to is unusable here: a fault of ours.
+    Unusable,
+    /// No configuration has arrived yet: a fault of ours.
+    NoConfiguration,
+}
+
+impl Denied {
+    /// The error the caller sees.
+    #[must_use]
+    pub fn error(self) -> ErrorBody {
+        let denied = |message: &str| ErrorBody::new(ErrorType::Authentication, message);
+        let ours = |message: &str| ErrorBody::new(ErrorType::Server, message).with_status(503).with_retry_after(5);
+        match self {
+            Self::Missing => denied("No API key: send the header `Authorization: Bearer wb_…`. `waybill keys create` makes one."),
+            Self::Unknown => denied("This API key is not known here. Check that it was copied whole; `waybill keys create` makes a new one."),
+            Self::Disabled => denied("This API key is disabled."),
+            Self::Expired => denied("This API key has expired; `waybill keys create` makes a new one."),
+            Self::Unusable => ours("This key's workspace cannot be used in the configuration in force. It is no fault of the key; `waybill status` says why."),
+            Self::NoConfiguration => ours("This proxy has no configuration yet. It is no fault of the key; try again."),
+        }
+    }
+}
+
+/// Finds the key of a request.
+///
+/// # Errors
+/// See [`Denied`].
+pub fn authenticate(headers: &HeaderMap, snapshot: &Snapshot, peppers: &[Pepper], now_unix_ms: i64) -> Result<Arc<ApiKey>, Denied> {
+    let value = headers.get(AUTHORIZATION).ok_or(Denied::Missing)?;
+    let text = value.to_str().map_err(|_| Denied::Unknown)?;
+    let (scheme, bearer) = text.split_once(' ').ok_or(Denied::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Denied::Missing);
+    }
+    let bearer = bearer.trim();
+    if !key::is_well_formed(bearer) {
+        return Err(Denied::Unknown);
+    }
+    if snapshot.revision == 0 {
+        return Err(Denied::NoConfiguration);
+    }
+    let key = peppers.iter().find_map(|pepper| snapshot.key(&pepper.hash(bearer))).ok_or(Denied::Unknown)?;
+    if key.disabled {
+        return Err(Denied::Disabled);
+    }
+    if key.expire_unix_ms.is_some_and(|end| end <= now_unix_ms) {
+        return Err(Denied::Expired);
+    }
+    if key.workspace.is_none() {
+        return Err(Denied::Unusable);
+    }
+    Ok(Arc::clone(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use waybill_model::{compile::compile, world::World};
+    use waybill_proto::model::v1 as wire;
+
+    use super::*;
+
+    fn resource(name: &str, spec: wire::resource::Spec) -> Arc<wire::Resource> {
+        let metadata = wire::Metadata { name: name.into(), uid: format!("uid-{name}"), generation: 1, ..wire::Metadata::default() };
+        Arc::new(wire::Resource { metadata: Some(metadata), spec: Some(spec) })
+    }
+
+    #[test]
+    fn each_way_of_not_being_let_in_has_its_answer_and_none_of_ours_is_a_401() {
+        let pepper = Pepper::new(1, &[7; 32]);
+        let text = |seed: u8| key::generate(true, [seed; 20]);
+        let key = |seed: u8, workspace: &str| wire::ApiKey { workspace: workspace.into(), hash: pepper.hash(&text(seed)).to_vec().into(), ..wire::ApiKey::default() };
+        let expired = wire::ApiKey { expire_time: Some(pbjson_types::Timestamp { seconds: 100, nanos: 0 }), ..key(3, "w") };
+        let world = World::new(
+            1,
+            [
+                resource("w", wire::resource::Spec::Workspace(wire::Workspace { org: "o".into(), ..wire::Workspace::default() })),
+                resource("good", wire::resource::Spec::ApiKey(key(1, "w"))),
+                resource("off", wire::resource::Spec::ApiKey(wire::ApiKey { disabled: true, ..key(2, "w") })),
+                resource("old", wire::resource::Spec::ApiKey(expired)),
+                resource("lost", wire::resource::Spec::ApiKey(key(4, "nowhere"))),
+            ],
+        );
+        let snapshot = compile(&world, &|_| None).snapshot;
+        let mut typing_error = text(1);
+        typing_error.pop();
+        let rows = [
+            (Some(format!("Bearer {}", text(1))), Ok("good")),
+            (Some(format!("bearer  {}", text(1))), Ok("good")),
+            (None, Err((Denied::Missing, 401))),
+            (Some("Basic abc".into()), Err((Denied::Missing, 401))),
+            (Some("Bearer sk-abc".into()), Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {typing_error}")), Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {}", text(9))), Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {}", text(2))), Err((Denied::Disabled, 401))),
+            (Some(format!("Bearer {}", text(3))), Err((Denied::Expired, 401))),
+            (Some(format!("Bearer {}", text(4))), Err((Denied::Unusable, 503))),
+        ];
+        for (header, expected) in rows {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = &header {
+                headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+            }
+            let found = authenticate(&headers, &snapshot, std::slice::from_ref(&pepper), 100_000);
+            let shown = found.as_ref().map(|key| &*key.name).map_err(|denied| (*denied, denied.error().status));
+            assert_eq!(shown, expected, "{header:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, format!("Bearer {}", text(1)).parse().expect("a header"));
+        assert_eq!(authenticate(&headers, &Snapshot::default(), &[pepper], 0).map_err(|denied| denied.error().status).err(), Some(503));
+    }
+}
