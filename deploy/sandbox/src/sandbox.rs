@@ -121,7 +121,7 @@ impl Models {
     fn refused_or_flaky(&self, failure: Failure, model: &str) -> Option<Reply> {
         match failure {
             Failure::Refuse => {
-                let message = format!("This model is served at http://{}/v1, which refuses connections.", self.refusing);
+                let message = format!("This model of the sandbox is served at http://{}/v1, which refuses connections.", self.refusing);
                 Some(openai::error(StatusCode::MISDIRECTED_REQUEST, "misdirected", Some("model"), &message))
             }
             Failure::Flaky { failures } => {
