@@ -1,0 +1,163 @@
+//! Whom the load goes to: the bare proxy, nginx, the product; each a process on the gateway's core in front of the same mock.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use waybill_tests::{Client, Instance, Launch, Process, Request, program};
+
+use crate::cpu;
+use crate::gateway;
+use crate::ledger::Ledger;
+use crate::load::{self, Done, Load};
+use crate::nginx;
+
+/// How long a process may take to start or to end.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The threads that carry requests: workers, and those that bring their spools to the disk.
+const DATA_PLANE: [&str; 2] = ["wb-worker", "wb-spool"];
+
+/// Which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The bare hyper proxy, the unit of measure.
+    Hyper,
+    /// nginx.
+    Nginx,
+    /// `waybill up`, with keys, routing, intents, events and metrics.
+    Waybill,
+}
+
+impl Kind {
+    /// As in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hyper => "hyper",
+            Self::Nginx => "nginx",
+            Self::Waybill => "waybill",
+        }
+    }
+}
+
+/// What one window of load has cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// Requests and time.
+    pub done: Done,
+    /// CPU of the data plane's threads, ns. Of other proxies: the whole process.
+    pub data_plane_ns: u64,
+    /// CPU of the whole process until its ledger had every event, ns.
+    pub process_ns: u64,
+}
+
+enum Role {
+    Proxy(Process),
+    Product(Box<Instance>, Ledger),
+}
+
+/// A running target.
+pub struct Target {
+    /// Which one it is.
+    pub kind: Kind,
+    address: SocketAddr,
+    role: Role,
+}
+
+impl Target {
+    /// Starts one on these cores, with its files in `folder`.
+    pub fn start(kind: Kind, upstream: SocketAddr, folder: &Path, cores: &str) -> Result<Self> {
+        match kind {
+            Kind::Hyper => {
+                let launch = Launch::new(program("waybill-bench")?).args(["reference", &upstream.to_string()]).cores(cores);
+                let mut process = launch.spawn(&folder.join("hyper.log"))?;
+                let address = process.line("listening ", LIMIT)?.parse()?;
+                Ok(Self { kind, address, role: Role::Proxy(process) })
+            }
+            Kind::Nginx => {
+                let file: PathBuf = nginx::installed().context("nginx is not installed")?;
+                let (process, address) = nginx::start(&file, upstream, folder, cores)?;
+                Ok(Self { kind, address, role: Role::Proxy(process) })
+            }
+            Kind::Waybill => {
+                let instance = gateway::up(upstream, &folder.join("waybill"), cores)?.start(LIMIT)?;
+                let ledger = Ledger::new(instance.ready.ops)?;
+                Ok(Self { kind, address: instance.ready.http, role: Role::Product(Box::new(instance), ledger) })
+            }
+        }
+    }
+
+    /// What the caller names the mock's model.
+    pub fn model(&self, model: &str) -> String {
+        match self.kind {
+            Kind::Waybill => gateway::model(model),
+            Kind::Hyper | Kind::Nginx => model.to_owned(),
+        }
+    }
+
+    /// A chat request with this body.
+    pub fn request(&self, body: String) -> Result<Request> {
+        let request = Request::post("/v1/chat/completions", body);
+        Ok(match &self.role {
+            Role::Proxy(_) => request,
+            Role::Product(instance, _) => request.bearer(instance.ready.api_key.as_deref().context("the first start gives a key")?),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        match &self.role {
+            Role::Proxy(process) => process.id(),
+            Role::Product(instance, _) => instance.process.id(),
+        }
+    }
+
+    /// A connection for a request that is looked at closely.
+    pub fn client(&self) -> Result<Client> {
+        Client::connect(self.address, LIMIT)
+    }
+
+    /// Tells it how many requests were made outside of [`Target::measure`], and waits until they are in its ledger.
+    pub fn settle(&mut self, requests: u64) -> Result<()> {
+        match &mut self.role {
+            Role::Proxy(_) => Ok(()),
+            Role::Product(_, ledger) => ledger.settle(requests),
+        }
+    }
+
+    /// Puts a load on it. The CPU is read when everything before was settled, and when everything of this load is.
+    pub fn measure(&mut self, load: &Load, time: Duration) -> Result<Reading> {
+        let before = self.used()?;
+        let done = load::run(load, time).with_context(|| format!("load on {}", self.kind.name()))?;
+        self.settle(done.requests).with_context(|| format!("after {} requests", done.requests))?;
+        let after = self.used()?;
+        Ok(Reading { done, data_plane_ns: after.0 - before.0, process_ns: after.1 - before.1 })
+    }
+
+    fn used(&self) -> Result<(u64, u64)> {
+        let process = cpu::process_ns(self.process())?;
+        let data_plane = match self.kind {
+            Kind::Waybill => cpu::named_ns(self.process(), &DATA_PLANE)?,
+            Kind::Hyper | Kind::Nginx => process,
+        };
+        Ok((data_plane, process))
+    }
+
+    /// Ends it in order. The product must then find its own ledger right.
+    pub fn end(self) -> Result<()> {
+        match self.role {
+            Role::Proxy(mut process) => process.kill().map(drop),
+            Role::Product(mut instance, _) => {
+                let status = instance.process.terminate(LIMIT)?;
+                ensure!(status.success(), "`waybill up` ended with {status}:\n{}", instance.process.printed());
+                gateway::verify(&instance.state)
+            }
+        }
+    }
+}

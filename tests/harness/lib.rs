@@ -1,0 +1,27 @@
+//! What the suites share: processes in a clean environment, the product under test, a small HTTP client.
+//!
+//! # Layout
+//! - `environment`: which variables a tested program sees, and where its file is.
+//! - `process`: a child that is ended when its guard goes.
+//! - `instance`: `waybill up` in a state folder of its own.
+//! - `http1`, `sse`: incremental readers of answers, pure.
+//! - `client`: a blocking client on top of them.
+//!
+//! # Invariants
+//! - Nothing here shares code with the product: a fault in a parser of the product cannot hide behind the same fault in the tests.
+//! - A tested program sees no variable of the caller but a short list, so no provider key of a developer's shell is ever used.
+//! - Every process ends with its guard; every wait has a deadline.
+
+mod client;
+mod environment;
+mod http1;
+mod instance;
+mod process;
+mod sse;
+
+pub use client::{Answer, Client, Request, Streaming};
+pub use environment::{clean, program};
+pub use http1::{Fault, Head, Part, Reader as HttpReader};
+pub use instance::{Instance, Ready, Up};
+pub use process::{Launch, Process, wait_until};
+pub use sse::{Event, Reader as SseReader};
