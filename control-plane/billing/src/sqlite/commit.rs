@@ -1,0 +1,237 @@
+//! One batch, one transaction: events, postings, balances, spend, sequence numbers, quarantine and the reader's cursors.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sqlx::{Connection, Row, SqliteConnection};
+use waybill_model::id::GenerationId;
+use waybill_proto::usage::v1::Spooled;
+
+use super::{
+    IMMEDIATE, Ledger, bits,
+    book::{self, Booking},
+    bulk,
+};
+use crate::{
+    error::Error,
+    failpoint,
+    intake::{Body, Fault, Identity, Known, Record, Verdict, counts, read},
+    sequences::Sequences,
+};
+
+/// How far a reader has come in the log of an incarnation.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Cursor {
+    /// Whose log.
+    pub incarnation: u64,
+    /// Number of the segment.
+    pub segment: u32,
+    /// Bytes of the segment that have been read.
+    pub offset: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// New rows.
+    pub inserted: usize,
+    /// Records that were known already, booked or set aside.
+    pub duplicates: usize,
+    /// Records newly set aside: alarm when this is not 0.
+    pub quarantined: usize,
+}
+
+impl Ledger {
+    /// Books a batch and moves the cursors, all or nothing: after a crash the reader goes on from [`Ledger::cursors`], and what is delivered
+    /// again changes nothing. A cursor never moves back.
+    ///
+    /// # Errors
+    /// The database failed and nothing was written. A record cannot fail a batch.
+    pub async fn commit(&self, batch: &[Spooled], cursors: &[Cursor]) -> Result<Report, Error> {
+        if batch.is_empty() && cursors.is_empty() {
+            return Ok(Report::default());
+        }
+        let records: Vec<Record<'_>> = batch.iter().map(read).collect();
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin_with(IMMEDIATE).await?;
+        failpoint::pass("ledger.begin");
+        let names: Vec<Identity> = records.iter().map(Record::identity).filter(|identity| counts(*identity, self.own)).collect();
+        let incarnations: BTreeSet<u64> = names.iter().map(|name| name.0).collect();
+        let arrived = book::arrived(&mut transaction, &Vec::from_iter(incarnations)).await?;
+        let verdicts = self.judge(&mut transaction, &records, &names, &arrived).await?;
+        let bookings = bookings(&records, &verdicts);
+        if !bookings.is_empty() {
+            book::write(&mut transaction, &bookings).await?;
+        }
+        let quarantined = set_aside(&mut transaction, &records, &verdicts).await?;
+        count_sequences(&mut transaction, &names, &arrived).await?;
+        close_incarnations(&mut transaction, &records, &verdicts).await?;
+        move_cursors(&mut transaction, cursors).await?;
+        failpoint::pass("ledger.before_commit");
+        transaction.commit().await?;
+        failpoint::pass("ledger.after_commit");
+        drop(writer);
+        self.announce(&bookings);
+        log(&records, &verdicts);
+        let inserted = bookings.len();
+        Ok(Report { inserted, duplicates: records.len() - inserted - quarantined, quarantined })
+    }
+
+    /// Where to go on reading, per incarnation.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn cursors(&self) -> Result<Vec<Cursor>, Error> {
+        let rows = sqlx::query("SELECT incarnation, segment, offset FROM ledger_cursors").fetch_all(&self.readers).await?;
+        let cursor = |row: &sqlx::sqlite::SqliteRow| {
+            let incarnation: i64 = row.try_get(0)?;
+            let offset: i64 = row.try_get(2)?;
+            Ok(Cursor { incarnation: incarnation.cast_unsigned(), segment: row.try_get(1)?, offset: offset.cast_unsigned() })
+        };
+        rows.iter().map(cursor).collect()
+    }
+
+    async fn judge(
+        &self,
+        connection: &mut SqliteConnection,
+        records: &[Record<'_>],
+        names: &[Identity],
+        arrived: &HashMap<u64, Sequences>,
+    ) -> Result<Vec<Verdict>, Error> {
+        let mut known = Known { own: self.own, ..Known::default() };
+        // What has never arrived cannot be booked, so that a batch of new records needs no look-up by name.
+        let has_arrived = |(incarnation, sequence): &&Identity| arrived.get(incarnation).is_some_and(|set| set.contains(*sequence));
+        let met: Vec<Identity> = names.iter().filter(has_arrived).copied().collect();
+        const BOOKED: &str = "SELECT incarnation, sequence, hash FROM ledger_events WHERE (incarnation, sequence) IN";
+        for row in bulk::find(connection, BOOKED, &met, "", |values, (incarnation, sequence)| {
+            values.push_bind(bits(*incarnation)).push_bind(bits(*sequence));
+        })
+        .await?
+        {
+            let (incarnation, sequence, hash): (i64, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let hash = hash.try_into().map_err(|_| Error::Damaged(format!("the hash of event {incarnation:016x}.{sequence}")))?;
+            known.events.insert((incarnation.cast_unsigned(), sequence.cast_unsigned()), hash);
+        }
+        let attempts: Vec<[u8; 16]> = records
+            .iter()
+            .filter_map(|record| match &record.body {
+                Ok(Body::Ended { attempt, .. }) => Some(*attempt),
+                _ => None,
+            })
+            .collect();
+        const ENDED: &str = "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt IN";
+        for row in bulk::find(connection, ENDED, &attempts, "", |values, attempt| {
+            values.push_bind(attempt.to_vec());
+        })
+        .await?
+        {
+            let attempt: Vec<u8> = row.try_get(0)?;
+            known.ended.extend(<[u8; 16]>::try_from(attempt));
+        }
+        Ok(known.judge(records))
+    }
+
+    fn announce(&self, bookings: &[Booking<'_>]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for (event, attempt) in bookings.iter().filter_map(|booking| booking.ended) {
+            if let Ok(generation) = attempt.generation_id[..].try_into() {
+                self.waiting.announce(&GenerationId::from_bytes(generation).to_string());
+            }
+            self.waiting.announce(&event.provider_answer_id);
+        }
+    }
+}
+
+fn bookings<'a>(records: &'a [Record<'_>], verdicts: &[Verdict]) -> Vec<Booking<'a>> {
+    let booked = records.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Book);
+    booked
+        .filter_map(|(record, _)| {
+            let body = record.body.as_ref().ok()?;
+            Some(Booking {
+                identity: record.identity(),
+                kind: record.spooled.kind,
+                ended: body.ended(),
+                entries: body.entries().ok()?,
+                hash: record.hash,
+                payload: &record.spooled.payload,
+            })
+        })
+        .collect()
+}
+
+fn faults<'a>(records: &'a [Record<'_>], verdicts: &'a [Verdict]) -> Vec<(&'a Record<'a>, &'a Fault)> {
+    let faulty = records.iter().zip(verdicts);
+    faulty.filter_map(|(record, verdict)| if let Verdict::Quarantine(fault) = verdict { Some((record, fault)) } else { None }).collect()
+}
+
+/// Keeps what cannot be booked, each content once, and gives how many are new.
+async fn set_aside(connection: &mut SqliteConnection, records: &[Record<'_>], verdicts: &[Verdict]) -> Result<usize, Error> {
+    const HEAD: &str = "INSERT INTO ledger_quarantine (incarnation, sequence, hash, kind, attempt, reason, payload)";
+    let faulty = faults(records, verdicts);
+    let new = bulk::insert(connection, HEAD, &faulty, "ON CONFLICT DO NOTHING", |values, (record, fault)| {
+        let spooled = record.spooled;
+        values.push_bind(bits(spooled.incarnation)).push_bind(bits(spooled.sequence)).push_bind(record.hash.to_vec());
+        values
+            .push_bind(spooled.kind)
+            .push_bind(spooled.attempt_id.to_vec())
+            .push_bind(fault.to_string())
+            .push_bind(spooled.payload.to_vec());
+    })
+    .await?;
+    Ok(usize::try_from(new).unwrap_or(usize::MAX))
+}
+
+/// Counts the sequence numbers of all records: one that was set aside is not missing.
+async fn count_sequences(connection: &mut SqliteConnection, names: &[Identity], arrived: &HashMap<u64, Sequences>) -> Result<(), Error> {
+    let mut after: BTreeMap<u64, Sequences> = BTreeMap::new();
+    for (incarnation, sequence) in names {
+        after.entry(*incarnation).or_insert_with(|| arrived.get(incarnation).cloned().unwrap_or_default()).insert(*sequence);
+    }
+    let none = Sequences::default();
+    for (incarnation, after) in &after {
+        book::write_arrived(connection, *incarnation, arrived.get(incarnation).unwrap_or(&none), after).await?;
+    }
+    Ok(())
+}
+
+async fn close_incarnations(connection: &mut SqliteConnection, records: &[Record<'_>], verdicts: &[Verdict]) -> Result<(), Error> {
+    let booked = records.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Book);
+    let closed: Vec<_> = booked
+        .filter_map(|(record, _)| match &record.body {
+            Ok(Body::Closed(closed)) => Some((record.spooled.incarnation, *closed)),
+            _ => None,
+        })
+        .collect();
+    // Recovery can be interrupted and close a log twice: the later word adds to the earlier one.
+    const UPSERT: &str = "ON CONFLICT (incarnation) DO UPDATE SET \
+        last_sequence = max(last_sequence, excluded.last_sequence), doubt = max(doubt, excluded.doubt)";
+    bulk::insert(
+        connection,
+        "INSERT INTO ledger_closed (incarnation, last_sequence, doubt)",
+        &closed,
+        UPSERT,
+        |values, (incarnation, closed)| {
+            values.push_bind(bits(*incarnation)).push_bind(bits(closed.last_sequence)).push_bind(i64::from(closed.doubt));
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+async fn move_cursors(connection: &mut SqliteConnection, cursors: &[Cursor]) -> Result<(), Error> {
+    const UPSERT: &str = "ON CONFLICT (incarnation) DO UPDATE SET segment = excluded.segment, offset = excluded.offset \
+        WHERE (excluded.segment, excluded.offset) > (segment, offset)";
+    bulk::insert(connection, "INSERT INTO ledger_cursors (incarnation, segment, offset)", cursors, UPSERT, |values, cursor| {
+        values.push_bind(bits(cursor.incarnation)).push_bind(cursor.segment).push_bind(bits(cursor.offset));
+    })
+    .await?;
+    Ok(())
+}
+
+fn log(records: &[Record<'_>], verdicts: &[Verdict]) {
+    for (record, fault) in faults(records, verdicts) {
+        let (incarnation, sequence) = record.identity();
+        tracing::error!(incarnation = format!("{incarnation:016x}"), sequence, %fault, "a usage record is in quarantine");
+    }
+}
