@@ -320,6 +320,12 @@ impl Log {
         Ok(self.at)
     }
 
+    /// Where the next record will be written, if it does not roll the log.
+    #[cfg(test)]
+    pub(crate) fn written(&self) -> Position {
+        self.at
+    }
+
     /// Replaces the file that is written, to have a write fail.
     #[cfg(test)]
     pub(crate) fn set_file(&mut self, file: fs::File) {

@@ -67,13 +67,15 @@ pub(crate) struct Survey {
     lived: bool,
     /// Begun here and not ended here, in order.
     open: Vec<([u8; 16], Vec<u8>)>,
-    /// Ended here but begun elsewhere.
+    /// Ended here, but begun before this segment.
     ended: HashSet<[u8; 16]>,
     last_seq: u64,
     /// The `closed` record, and where it ends.
     closed: Option<(Closed, u32)>,
     damage: Vec<(u32, u32)>,
     tail: Tail,
+    /// Its unused end was given back: it and the start of its successor are on the disk. A segment in use always keeps room.
+    sealed: bool,
 }
 
 /// Reads one segment. The only error is a format version this program does not know: such a log must not be touched.
@@ -96,6 +98,7 @@ pub(crate) fn survey(incarnation: u64, number: u32, bytes: &[u8]) -> Result<Surv
         closed: None,
         damage: Vec::new(),
         tail: Tail::Clean { at: SEGMENT_HEADER_BYTES },
+        sealed: false,
     };
     let mut open = OpenIntents::default();
     loop {
@@ -104,6 +107,7 @@ pub(crate) fn survey(incarnation: u64, number: u32, bytes: &[u8]) -> Result<Surv
             Step::Damage { start, end } => survey.damage.push((start, end)),
             Step::End(tail) => {
                 survey.tail = tail;
+                survey.sealed = survey.header.is_some() && matches!(tail, Tail::Clean { at } if at as usize == bytes.len());
                 survey.open = open.into_list();
                 return Ok(survey);
             }
@@ -112,13 +116,13 @@ pub(crate) fn survey(incarnation: u64, number: u32, bytes: &[u8]) -> Result<Surv
 }
 
 impl Survey {
-    fn note(&mut self, open: &mut OpenIntents, head: &Head, payload: &[u8], end: u32) {
+    fn note<'a>(&mut self, open: &mut OpenIntents<'a>, head: &Head, payload: &'a [u8], end: u32) {
         self.last_seq = self.last_seq.max(head.seq);
         self.lived |= !head.carried;
         match head.kind {
             Kind::Intent => {
                 self.carried += u32::from(head.carried);
-                open.begin(head.attempt, payload.to_vec());
+                open.begin(head.attempt, payload, head.carried);
             }
             Kind::Settled | Kind::Partial | Kind::Failed | Kind::Orphaned => {
                 if !open.end(&head.attempt) {
@@ -153,32 +157,49 @@ impl Survey {
 
 /// Open intents in the order in which they were begun.
 #[derive(Debug, Default)]
-struct OpenIntents {
+struct OpenIntents<'a> {
+    by_attempt: HashMap<[u8; 16], Begun<'a>>,
     serial: u64,
-    by_attempt: HashMap<[u8; 16], (u64, Vec<u8>)>,
 }
 
-impl OpenIntents {
-    /// An intent seen again (carried forward) keeps its turn.
-    fn begin(&mut self, attempt: [u8; 16], payload: Vec<u8>) {
+#[derive(Debug)]
+struct Begun<'a> {
+    serial: u64,
+    payload: &'a [u8],
+    before: bool,
+}
+
+impl<'a> OpenIntents<'a> {
+    /// `before`: it was begun in an earlier segment. An intent seen again keeps its turn.
+    fn begin(&mut self, attempt: [u8; 16], payload: &'a [u8], before: bool) {
         self.serial += 1;
-        self.by_attempt.entry(attempt).or_insert((self.serial, payload));
+        self.by_attempt.entry(attempt).or_insert(Begun { serial: self.serial, payload, before });
     }
 
+    /// True if all there is of the attempt is in this segment.
     fn end(&mut self, attempt: &[u8; 16]) -> bool {
-        self.by_attempt.remove(attempt).is_some()
+        self.by_attempt.remove(attempt).is_some_and(|begun| !begun.before)
     }
 
     fn into_list(self) -> Vec<([u8; 16], Vec<u8>)> {
         let mut list: Vec<_> = self.by_attempt.into_iter().collect();
-        list.sort_unstable_by_key(|(_, (serial, _))| *serial);
-        list.into_iter().map(|(attempt, (_, payload))| (attempt, payload)).collect()
+        list.sort_unstable_by_key(|(_, begun)| begun.serial);
+        list.into_iter().map(|(attempt, begun)| (attempt, begun.payload.to_vec())).collect()
     }
 }
 
 /// Are the surveys, the last segment's first, enough to plan with? If not, survey the segment before, if there is one.
-pub(crate) fn is_enough(newest_first: &[Survey]) -> bool {
-    newest_first.iter().any(|survey| !survey.is_half_made() && survey.is_base())
+///
+/// After a process died one segment that begins with all open intents is enough. After a machine died, or a disk failed, such a segment may
+/// have outlived an end that was written before it: the walk then goes back to one that was sealed, which is done when its successor is on
+/// the disk.
+pub(crate) fn is_enough(newest_first: &[Survey], about: Circumstances) -> bool {
+    let Some(base) = newest_first.iter().position(|survey| !survey.is_half_made() && survey.is_base()) else {
+        return false;
+    };
+    let (newer, older) = newest_first.split_at(base + 1);
+    let same_boot = newer.iter().filter_map(Survey::header).all(|header| header.boot == about.boot);
+    same_boot && !about.poisoned || older.iter().any(|survey| survey.sealed)
 }
 
 /// What is to be done with a dead log.
@@ -304,15 +325,16 @@ impl Found {
     fn gather(newest_first: &[Survey], about: Circumstances) -> Self {
         let mut open = OpenIntents::default();
         let mut found = Self { open: Vec::new(), last_seq: 0, damage: Vec::new(), doubt: about.poisoned };
+        let newest = newest_first.first().map_or(0, |last| last.number);
         for survey in newest_first.iter().rev() {
             for attempt in &survey.ended {
                 open.end(attempt);
             }
             for (attempt, payload) in &survey.open {
-                open.begin(*attempt, payload.clone());
+                open.begin(*attempt, payload, true);
             }
             found.last_seq = found.last_seq.max(survey.last_seq);
-            found.list_damage(survey, about.incarnation);
+            found.list_damage(survey, about.incarnation, survey.number == newest);
             found.doubt |= survey.header.is_none_or(|header| header.boot != about.boot);
         }
         // An intent that should have been carried forward and is nowhere is missing for good.
@@ -326,7 +348,7 @@ impl Found {
         found
     }
 
-    fn list_damage(&mut self, survey: &Survey, incarnation: u64) {
+    fn list_damage(&mut self, survey: &Survey, incarnation: u64, is_last: bool) {
         let mut list = |from, to| {
             let position = |offset| Position { segment: survey.number, offset };
             self.damage.push(Damage { incarnation, from: position(from), to: position(to) });
@@ -337,8 +359,11 @@ impl Found {
         for (from, to) in &survey.damage {
             list(*from, *to);
         }
-        if let Tail::Damaged { at, end } = survey.tail {
-            list(at, end);
+        match survey.tail {
+            Tail::Damaged { at, end } => list(at, end),
+            // A write that was interrupted is the log's last one.
+            Tail::Torn { at, end } if !is_last => list(at, end),
+            Tail::Torn { .. } | Tail::Clean { .. } => {}
         }
     }
 }

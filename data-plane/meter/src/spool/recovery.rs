@@ -52,9 +52,10 @@ pub(crate) enum Outcome {
 pub(crate) fn recover(spool: &Path, about: Circumstances, orphan: &dyn Fn(&IntentRecord<'_>) -> Vec<u8>) -> Result<Outcome, RecoveryError> {
     let log = disk::log_folder(spool, about.incarnation);
     let poisoned = about.poisoned || disk::is_poisoned(&log).map_err(at(&log))?;
-    let surveys = survey(&log, about.incarnation)?;
+    let about = Circumstances { poisoned, ..about };
+    let surveys = survey(&log, about)?;
     let header = surveys.iter().find_map(Survey::header);
-    let plan = plan::plan(surveys, Circumstances { poisoned, ..about }, orphan);
+    let plan = plan::plan(surveys, about, orphan);
     match plan.map_err(|TooLong { bytes }| RecoveryError::TooLong { bytes, limit: MAX_PAYLOAD_BYTES })? {
         Plan::Discard => {
             disk::remove_log(spool, &log).map_err(at(&log))?;
@@ -75,7 +76,7 @@ pub(crate) fn recover(spool: &Path, about: Circumstances, orphan: &dyn Fn(&Inten
 }
 
 /// Surveys as many of the last segments as the planner needs, and makes durable what it will build on.
-fn survey(log: &Path, incarnation: u64) -> Result<Vec<Survey>, RecoveryError> {
+fn survey(log: &Path, about: Circumstances) -> Result<Vec<Survey>, RecoveryError> {
     let mut newest_first = Vec::new();
     for (number, _) in disk::segments(log).map_err(at(log))?.into_iter().rev() {
         let path = disk::segment_path(log, number);
@@ -83,11 +84,11 @@ fn survey(log: &Path, incarnation: u64) -> Result<Vec<Survey>, RecoveryError> {
         file.sync_data().map_err(at(&path))?;
         let length = file.metadata().map_err(at(&path))?.len();
         let bytes = disk::read_at(&file, 0, usize::try_from(length).unwrap_or(usize::MAX)).map_err(at(&path))?;
-        newest_first.push(plan::survey(incarnation, number, &bytes).map_err(|fault| match fault {
+        newest_first.push(plan::survey(about.incarnation, number, &bytes).map_err(|fault| match fault {
             HeaderFault::Version(version) => RecoveryError::Version { path: path.clone(), version },
             HeaderFault::Unreadable => RecoveryError::File { path: path.clone(), error: io::ErrorKind::InvalidData.into() },
         })?);
-        if plan::is_enough(&newest_first) {
+        if plan::is_enough(&newest_first, about) {
             break;
         }
     }

@@ -53,7 +53,7 @@ impl Options {
     fn check(&self) -> Result<(), StartError> {
         let one_attempt = record_bytes(self.max_intent_bytes) + record_bytes(self.max_end_bytes) + record_bytes(Closed::BYTES);
         let least = 2 * (SEGMENT_HEADER_BYTES as usize + one_attempt);
-        if (self.segment_bytes as usize) < least || self.segment_bytes > MAX_SEGMENT_BYTES || self.segment_bytes % 8 != 0 {
+        if (self.segment_bytes as usize) < least || self.segment_bytes > MAX_SEGMENT_BYTES || !self.segment_bytes.is_multiple_of(8) {
             return Err(StartError::Segment { bytes: self.segment_bytes, least, most: MAX_SEGMENT_BYTES });
         }
         if self.max_intent_bytes.max(self.max_end_bytes) > MAX_PAYLOAD_BYTES {

@@ -1,5 +1,9 @@
 //! The spool as a whole, on real files in a temporary folder.
 
+mod damage;
+mod kill;
+mod recovery;
+mod simulation;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -11,6 +15,11 @@ use super::record::Kind;
 use super::{Batch, End, Identity, Log, Options, Record, Recovered, Spool};
 
 const BOOT: [u8; 16] = *b"the-current-boot";
+
+/// A folder in memory where there is such a thing, for tests of many rounds that are about bytes and not about the disk.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 /// Segments so small that a test rolls them: room for about twenty of its attempts.
 fn small(folder: &Path) -> Options {
