@@ -287,7 +287,9 @@ fn shortened(pieces: impl Iterator<Item = String>, room: &mut u64) -> Vec<String
     let mut kept = Vec::new();
     for mut piece in pieces {
         if piece.len() as u64 > *room {
-            piece.truncate(piece.floor_char_boundary(*room as usize));
+            let starts = piece.char_indices().map(|(start, _)| start);
+            let end = starts.take_while(|start| *start as u64 <= *room).last().unwrap_or(0);
+            piece.truncate(end);
             *room = 0;
         } else {
             *room -= piece.len() as u64;

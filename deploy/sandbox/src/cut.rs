@@ -34,21 +34,23 @@ impl Seeded {
     }
 }
 
-/// The same answer in pieces cut by `seed`, each piece a write of its own.
-pub fn cut(mut reply: Reply, seed: u64) -> Reply {
-    let steps: Steps = match reply.body {
-        Payload::Whole(bytes, marks) => Box::new(std::iter::once(Step::Send(bytes, marks))),
-        Payload::Steps(steps) => steps,
-    };
-    reply.body = Payload::Steps(Box::new(Cutter {
-        steps,
-        random: Seeded::new(seed),
-        held: BytesMut::new(),
-        marks: VecDeque::new(),
-        ready: VecDeque::new(),
-        over: false,
-    }));
-    reply
+impl Reply {
+    /// The same answer in pieces cut by `seed`, each piece a write of its own.
+    pub fn cut(mut self, seed: u64) -> Self {
+        let steps: Steps = match self.body {
+            Payload::Whole(bytes, marks) => Box::new(std::iter::once(Step::Send(bytes, marks))),
+            Payload::Steps(steps) => steps,
+        };
+        self.body = Payload::Steps(Box::new(Cutter {
+            steps,
+            random: Seeded::new(seed),
+            held: BytesMut::new(),
+            marks: VecDeque::new(),
+            ready: VecDeque::new(),
+            over: false,
+        }));
+        self
+    }
 }
 
 struct Cutter {
@@ -145,7 +147,7 @@ mod tests {
                 let marks = if i == last { Marks::usage(usage) } else { Marks::default() };
                 Step::Send(Bytes::copy_from_slice(f), marks)
             }).collect();
-            let Payload::Steps(pieces) = cut(Reply::stream(steps, None), seed).body else { panic!("no steps") };
+            let Payload::Steps(pieces) = Reply::stream(steps, None).cut(seed).body else { panic!("no steps") };
             let mut bytes = Vec::new();
             let mut stated_at = None;
             for piece in pieces {
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides_the_cuts() {
-        let pieces = |seed| match cut(Reply::json(http::StatusCode::OK, vec![b'x'; 50_000]), seed).body {
+        let pieces = |seed| match Reply::json(http::StatusCode::OK, vec![b'x'; 50_000]).cut(seed).body {
             Payload::Steps(steps) => steps.collect::<Vec<_>>(),
             Payload::Whole(..) => panic!("not cut"),
         };

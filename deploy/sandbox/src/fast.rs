@@ -135,7 +135,7 @@ impl Desk {
             } else {
                 match buffer.get(request.body_start..request.end).and_then(Name::find) {
                     Some(name) => self.answer(&mut stream, name).await?,
-                    None => stream.write_all(canned::UNKNOWN).await?,
+                    None => stream.write_all(&canned::unknown()).await?,
                 }
             }
             buffer.advance(request.end);

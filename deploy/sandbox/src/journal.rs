@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use crate::record::{self, Event, Line, Outcome, Record};
 use crate::reply::Marks;
 use crate::request::Request;
@@ -28,6 +30,10 @@ pub enum Keep {
 #[derive(Debug)]
 pub(crate) struct Journal {
     arrivals: AtomicU64,
+    /// Requests that have arrived and are not over.
+    open: AtomicU64,
+    /// Told of every arrival and every end.
+    changed: Notify,
     kept: Option<Mutex<Kept>>,
     started: Instant,
     started_us: u64,
@@ -48,14 +54,23 @@ impl Journal {
         };
         let last = kept.as_ref().and_then(|kept| kept.records.last()).map_or(0, |record| record.arrival);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self { arrivals: AtomicU64::new(last), kept: kept.map(Mutex::new), started: Instant::now(), started_us: now.as_micros() as u64 })
+        Ok(Self {
+            arrivals: AtomicU64::new(last),
+            open: AtomicU64::new(0),
+            changed: Notify::new(),
+            kept: kept.map(Mutex::new),
+            started: Instant::now(),
+            started_us: now.as_micros() as u64,
+        })
     }
 
     /// Numbers a request and begins its record.
     pub(crate) fn arrive(self: &Arc<Self>, request: &mut Request) -> io::Result<Entry> {
         // The number is drawn under the lock, so that the records are in the order of their numbers.
         let kept = self.kept();
-        request.arrival = self.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
+        self.open.fetch_add(1, Ordering::AcqRel);
+        request.arrival = self.arrivals.fetch_add(1, Ordering::AcqRel) + 1;
+        let entry = Entry { journal: self.clone(), arrival: request.arrival, body_bytes: 0, over: false };
         if let Some(mut kept) = kept {
             let event = Event::Arrived {
                 method: request.method.to_string(),
@@ -66,7 +81,8 @@ impl Journal {
             kept.records.push(Record { arrival: request.arrival, ..Record::default() });
             kept.note(self.line(request.arrival, event))?;
         }
-        Ok(Entry { journal: self.clone(), arrival: request.arrival, body_bytes: 0, over: false })
+        self.changed.notify_waiters();
+        Ok(entry)
     }
 
     /// All records so far, by number.
@@ -76,7 +92,20 @@ impl Journal {
 
     /// Requests so far.
     pub(crate) fn arrivals(&self) -> u64 {
-        self.arrivals.load(Ordering::Relaxed)
+        self.arrivals.load(Ordering::Acquire)
+    }
+
+    /// Until at least so many requests have arrived and none is being answered.
+    pub(crate) async fn quiet(&self, arrivals: u64) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.arrivals() >= arrivals && self.open.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn note(&self, arrival: u64, event: Event) -> io::Result<()> {
@@ -159,7 +188,11 @@ impl Entry {
             return Ok(());
         }
         self.over = true;
-        self.journal.note(self.arrival, Event::Over { outcome, body_bytes: self.body_bytes })
+        let event = Event::Over { outcome, body_bytes: self.body_bytes };
+        let noted = self.journal.note(self.arrival, event);
+        self.journal.open.fetch_sub(1, Ordering::AcqRel);
+        self.journal.changed.notify_waiters();
+        noted
     }
 }
 

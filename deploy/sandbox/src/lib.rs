@@ -44,7 +44,7 @@ pub use record::{Error as RecordsError, Outcome, Record, read as read_records};
 pub use replay::{Recording, Recordings};
 pub use reply::{Marks, Opening, Payload, Reply, Step, Steps};
 pub use request::Request;
-pub use sandbox::Sandbox;
+pub use sandbox::{Models, Sandbox};
 pub use scripted::Script;
 pub use server::{Listen, Options, Provider, Refusing, Respond};
 pub use usage::{BYTES_PER_TOKEN, Usage, tokens};

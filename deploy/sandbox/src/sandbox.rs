@@ -32,17 +32,17 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts on the runtime of the caller.
     pub fn start(options: Options) -> io::Result<Self> {
-        Self::run(options, |options, models| Provider::start(options, models))
+        Self::run(options, Provider::start)
     }
 
     /// Starts on a thread and a runtime of its own.
     pub fn spawn_thread(options: Options) -> io::Result<Self> {
-        Self::run(options, |options, models| Provider::spawn_thread(options, models))
+        Self::run(options, Provider::spawn_thread)
     }
 
     fn run(options: Options, start: impl FnOnce(Options, Models) -> io::Result<Provider>) -> io::Result<Self> {
         let refusing = Refusing::new()?;
-        let models = Models { endless_chunks: options.endless_chunks, refusing: refusing.addr(), memory: Mutex::default() };
+        let models = Models::new(options.endless_chunks, refusing.addr());
         Ok(Self { provider: start(options, models)?, refusing })
     }
 
@@ -65,8 +65,8 @@ impl ops::Deref for Sandbox {
     }
 }
 
-/// Answers from the table.
-struct Models {
+/// Answers from the table; a script can fall back on it.
+pub struct Models {
     endless_chunks: u64,
     refusing: SocketAddr,
     memory: Mutex<Memory>,
@@ -97,6 +97,11 @@ impl Respond for Models {
 }
 
 impl Models {
+    /// Streams without end have so many chunks; `refusing` is where the model that refuses is said to be.
+    pub fn new(endless_chunks: u64, refusing: SocketAddr) -> Self {
+        Self { endless_chunks, refusing, memory: Mutex::default() }
+    }
+
     fn chat(&self, request: &Request) -> Result<Reply, Refused> {
         let chat: Chat = serde_json::from_slice(&request.body).map_err(|error| invalid(&error))?;
         let behaviour = models::find(&chat.model).ok_or_else(|| unknown(&chat.model))?;

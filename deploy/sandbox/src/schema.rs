@@ -134,18 +134,15 @@ fn integer(schema: &Value) -> i64 {
     };
     let step = schema.get("multipleOf").and_then(Value::as_i64).filter(|step| *step > 0).unwrap_or(1);
     let value = least.unwrap_or(1).min(most.unwrap_or(i64::MAX));
-    let up = value.checked_next_multiple(step);
+    let up = next_multiple(value, step);
     up.filter(|up| most.is_none_or(|most| *up <= most)).unwrap_or(value)
 }
 
-trait NextMultiple {
-    fn checked_next_multiple(self, step: i64) -> Option<i64>;
-}
-
-impl NextMultiple for i64 {
-    fn checked_next_multiple(self, step: i64) -> Option<i64> {
-        let over = self.rem_euclid(step);
-        if over == 0 { Some(self) } else { self.checked_add(step - over) }
+/// The least multiple of `step` from `value` on.
+fn next_multiple(value: i64, step: i64) -> Option<i64> {
+    match value.rem_euclid(step) {
+        0 => Some(value),
+        over => value.checked_add(step - over),
     }
 }
 

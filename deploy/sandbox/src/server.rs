@@ -20,7 +20,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::cut::cut;
 use crate::journal::{Entry, Journal, Keep};
 use crate::openai;
 use crate::play::{Broken, Played, Stage};
@@ -161,6 +160,11 @@ impl Provider {
         self.journal.arrivals()
     }
 
+    /// Until at least so many requests have arrived and none of all is being answered: then the records are final.
+    pub async fn quiet(&self, arrivals: u64) {
+        self.journal.quiet(arrivals).await;
+    }
+
     /// Accepts no more, lets answers end for the drain time, then closes what is left. Gives back the final records.
     pub async fn stop(self) -> Vec<Record> {
         // Both fail only when the server is gone already.
@@ -257,7 +261,7 @@ async fn answer(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<Inc
         )
     };
     if let Some(seed) = shared.cut_seed {
-        reply = cut(reply, seed ^ request.arrival.rotate_left(32));
+        reply = reply.cut(seed ^ request.arrival.rotate_left(32));
     }
     open(reply, began, entry, stage, bodiless).await
 }

@@ -207,7 +207,10 @@ async fn check_row(asked: &Asked<'_>) {
         "context-1000" => {
             asked.both(json!({})).await;
             let beyond = asked.receive(false, json!({"messages": [{"role": "user", "content": "x".repeat(4_001)}]})).await;
-            assert_eq!((beyond.status, &beyond.json()["error"]["code"]), (Some(StatusCode::BAD_REQUEST), &json!("context_length_exceeded")));
+            assert_eq!(
+                (beyond.status, &beyond.json()["error"]["code"]),
+                (Some(StatusCode::BAD_REQUEST), &json!("context_length_exceeded"))
+            );
         }
         "refusal" => {
             for said in asked.both(json!({})).await {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use http::StatusCode;
 use memchr::memmem;
 use serde_json::json;
 
@@ -17,9 +18,6 @@ const STREAM_HEAD: &str =
 const STAMP_DIGITS: usize = 16;
 const NUMBER_DIGITS: usize = 6;
 
-/// 404: the body names no model of this responder.
-pub(super) const UNKNOWN: &[u8] =
-    b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 118\r\n\r\n{\"error\":{\"message\":\"no bench model is named\",\"type\":\"invalid_request_error\",\"param\":\"model\",\"code\":\"model_not_found\"}}";
 /// 411: the only framing this responder reads.
 pub(super) const LENGTH_REQUIRED: &[u8] = b"HTTP/1.1 411 Length Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -139,8 +137,7 @@ impl Name {
         let room = size.saturating_sub(body("").len());
         let content: String = "The sandbox speaks. ".chars().cycle().take(room).collect();
         let body = body(&content);
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        [head.as_bytes(), &body].concat()
+        json_answer("200 OK", &body)
     }
 
     fn opening(self) -> Vec<u8> {
@@ -209,19 +206,25 @@ fn chunked(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
+/// 404: the body names no model of this responder.
+pub(super) fn unknown() -> Vec<u8> {
+    let body = openai::error_body(StatusCode::NOT_FOUND, "model_not_found", Some("model"), "The sandbox finds no model of the benchmark.");
+    json_answer("404 Not Found", &body)
+}
+
 /// The list of models to try.
 pub(super) fn models() -> Vec<u8> {
     let names = [Name::OneK, Name::TenK, Name::Large, Name::Burst { chunks: 200 }, Name::Paced { chunks: 100, pace_ms: 1 }, Name::Idle];
     let data = names.map(|name| json!({"id": name.text(), "object": "model", "created": 0, "owned_by": "waybill-sandbox"}));
-    json_answer(&json!({"object": "list", "data": data}))
+    json_answer("200 OK", &openai::to_bytes(&json!({"object": "list", "data": data})))
 }
 
 /// How many calls were answered.
 pub(super) fn count(answered: u64) -> Vec<u8> {
-    json_answer(&json!({"answered": answered}))
+    json_answer("200 OK", &openai::to_bytes(&json!({"answered": answered})))
 }
 
-fn json_answer(value: &serde_json::Value) -> Vec<u8> {
-    let body = value.to_string();
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+fn json_answer(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }

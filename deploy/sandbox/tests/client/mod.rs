@@ -38,7 +38,12 @@ pub enum Http {
 
 /// Sends one request on a connection of its own and reads what comes.
 pub async fn send(http: Http, addr: SocketAddr, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Received {
-    let mut request = Request::builder().method(method).uri(format!("http://{addr}{path}")).header("host", addr.to_string());
+    // HTTP/1.1 names the path alone, HTTP/2 has no other place for the host.
+    let uri = match http {
+        Http::One => path.to_owned(),
+        Http::Two => format!("http://{addr}{path}"),
+    };
+    let mut request = Request::builder().method(method).uri(uri).header("host", addr.to_string());
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
