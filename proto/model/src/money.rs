@@ -50,17 +50,22 @@ impl FromStr for Picousd {
 }
 
 impl fmt::Display for Picousd {
-    /// A decimal of USD without exponent and without zeros at its end: `0.00042`, `0`, `-1.5`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let (whole, fraction) = (magnitude / PICO_PER_USD.unsigned_abs(), magnitude % PICO_PER_USD.unsigned_abs());
-        let sign = if self.0 < 0 { "-" } else { "" };
-        if fraction == 0 {
-            return write!(formatter, "{sign}{whole}");
-        }
-        let digits = format!("{fraction:012}");
-        write!(formatter, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        formatter.write_str(&print_usd(self.0.into()))
     }
+}
+
+/// Prints a sum of pico-USD as a decimal of USD, without exponent and without zeros at its end: `0.00042`, `0`, `-1.5`.
+#[must_use]
+pub fn print_usd(picousd: i128) -> String {
+    let per_usd = u128::from(PICO_PER_USD.unsigned_abs());
+    let (whole, fraction) = (picousd.unsigned_abs() / per_usd, picousd.unsigned_abs() % per_usd);
+    let sign = if picousd < 0 { "-" } else { "" };
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    let digits = format!("{fraction:012}");
+    format!("{sign}{whole}.{}", digits.trim_end_matches('0'))
 }
 
 /// `numerator / denominator`, rounded half to even. The denominator is positive.

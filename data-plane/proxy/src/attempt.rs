@@ -1,0 +1,193 @@
+//! An attempt from its intent to its one terminal event.
+//!
+//! The value *is* the open attempt: it is made by writing the intent and unmade by writing the end. One that is dropped without an end, whatever
+//! the reason, is written as `orphaned` (or as `failed` while no byte of its request has left), so no path through the code can leave an attempt
+//! unbilled.
+
+use std::{rc::Rc, sync::Arc};
+
+use prost::Message;
+use tokio::time::Instant;
+use waybill_dialect::Reading;
+use waybill_meter::{
+    Durable, End,
+    intent::{self, Wish},
+    tally::{self, Facts},
+};
+use waybill_model::{id::AttemptId, price::Tariff, snapshot::Endpoint};
+use waybill_proto::usage::v1::{self as wire, Event};
+
+use crate::worker::Worker;
+
+/// Why an attempt was not begun: nothing was sent, nothing is owed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotBegun(pub(crate) waybill_meter::Refusal);
+
+/// The end could not be written: the last piece of the answer must not be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("the end of the attempt could not be written to the spool: {0}")]
+pub(crate) struct NotWritten(waybill_meter::Failure);
+
+/// What is known when an attempt begins.
+pub(crate) struct Beginning {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) record: wire::Attempt,
+    pub(crate) wish: Wish,
+    pub(crate) tier: Box<str>,
+}
+
+/// An open attempt.
+pub(crate) struct Attempt {
+    worker: Rc<Worker>,
+    id: AttemptId,
+    record: wire::Attempt,
+    tariff: Option<Arc<Tariff>>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    tier: Box<str>,
+    request_bytes: u64,
+    pub(crate) started: Instant,
+    first_output: Option<Instant>,
+    open: bool,
+    /// A byte of the request may have left.
+    sent: bool,
+    /// Where the intent or the end stands, for the strict mode.
+    durable: Option<Durable>,
+}
+
+/// How an attempt was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// It counts for the request's cost: `settled` and `partial`.
+    pub(crate) cost_picousd: i64,
+}
+
+impl Attempt {
+    /// Reserves the bound and writes the intent.
+    pub(crate) fn begin(worker: &Rc<Worker>, beginning: Beginning) -> Result<Self, NotBegun> {
+        let Beginning { endpoint, mut record, wish, tier } = beginning;
+        let now = worker.unix_us();
+        let id = AttemptId::new(now / 1000, worker.random_bytes());
+        let tariff = endpoint.tariff(i64::try_from(now / 1000).unwrap_or(i64::MAX)).map(Arc::clone);
+        let bound = intent::bound(wish, &endpoint, tariff.as_deref());
+        record.attempt_id = id.as_bytes().to_vec().into();
+        record.start_unix_us = i64::try_from(now).unwrap_or(i64::MAX);
+        record.reservation_picousd = bound.total.0;
+        record.bound = intent::lines(&bound);
+        record.price_version = tariff.as_ref().map(|tariff| tariff.version().as_str().to_owned()).unwrap_or_default();
+        intent::fit(&mut record);
+        let durable = worker.write_intent(id.as_bytes(), &record.encode_to_vec()).map_err(NotBegun)?;
+        worker.counters.attempts.add(1);
+        worker.counters.unbounded.add(u64::from(!record.unbounded.is_empty()));
+        let started = Instant::now();
+        Ok(Self {
+            worker: Rc::clone(worker),
+            id,
+            record,
+            tariff,
+            endpoint,
+            tier,
+            request_bytes: wish.body_bytes,
+            started,
+            first_output: None,
+            open: true,
+            sent: false,
+            durable,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> AttemptId {
+        self.id
+    }
+
+    pub(crate) const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// In strict mode, what must be on the disk before the next step may be seen outside. At most once per record.
+    pub(crate) const fn take_durable(&mut self) -> Option<Durable> {
+        self.durable.take()
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// From here on the provider may bill.
+    pub(crate) const fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// The first output has come.
+    pub(crate) fn mark_first_output(&mut self) {
+        if self.first_output.is_none() {
+            self.first_output = Some(Instant::now());
+        }
+    }
+
+    /// The provider's own usage.
+    pub(crate) fn settled(&mut self, reading: &Reading, facts: Facts) -> Result<Written, NotWritten> {
+        let facts = self.timed(facts);
+        self.end(tally::settled(&self.record, self.tariff.as_deref(), &self.tier, reading, facts))
+    }
+
+    /// Output without usage.
+    pub(crate) fn partial(&mut self, output_bytes: u64, facts: Facts) -> Result<Written, NotWritten> {
+        let facts = self.timed(facts);
+        self.end(tally::partial(&self.record, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts))
+    }
+
+    /// Nothing is owed, on evidence.
+    pub(crate) fn failed(&mut self, facts: Facts) -> Result<Written, NotWritten> {
+        let facts = self.timed(facts);
+        self.end(tally::failed(&self.record, facts))
+    }
+
+    /// Nobody saw the end.
+    pub(crate) fn orphaned(&mut self, facts: Facts) -> Result<Written, NotWritten> {
+        let facts = self.timed(facts);
+        self.end(tally::orphaned(&self.record, facts))
+    }
+
+    fn timed(&self, facts: Facts) -> Facts {
+        let micros = |until: Instant| u64::try_from(until.duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
+        Facts { first_token_us: self.first_output.map_or(0, micros), duration_us: micros(Instant::now()), ..facts }
+    }
+
+    fn end(&mut self, (end, event): (End, Event)) -> Result<Written, NotWritten> {
+        if !self.open {
+            return Ok(Written { cost_picousd: 0 });
+        }
+        self.open = false;
+        self.durable = self.worker.write_end(self.id.as_bytes(), end, &event.encode_to_vec()).map_err(NotWritten)?;
+        let counters = &self.worker.counters;
+        match end {
+            End::Settled => counters.settled.add(1),
+            End::Partial => counters.partial.add(1),
+            End::Failed => counters.failed.add(1),
+            End::Orphaned => counters.orphaned.add(1),
+        }
+        counters.overruns.add(u64::from(event.overrun));
+        counters.input_tokens.add(event.input_tokens);
+        counters.output_tokens.add(event.output_tokens);
+        counters.cost_nanousd.add(u64::try_from(event.amount_picousd / 1000).unwrap_or(0));
+        let counts = matches!(end, End::Settled | End::Partial);
+        Ok(Written { cost_picousd: if counts { event.amount_picousd } else { 0 } })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.open {
+            let written = if self.sent {
+                self.orphaned(Facts { outcome: "abandoned", ..Facts::default() })
+            } else {
+                self.failed(Facts { outcome: "client_hang_up", ..Facts::default() })
+            };
+            if let Err(error) = written {
+                // The intent stays open in the log, and recovery writes the orphan.
+                tracing::error!(attempt = %self.id, %error, "an abandoned attempt is left to recovery");
+            }
+        }
+    }
+}

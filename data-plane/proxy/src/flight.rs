@@ -1,0 +1,355 @@
+//! An attempt under way: the exchange with the provider, the tap that reads its usage, and the clock.
+//!
+//! A flight that is dropped before its end has lost its caller, not its bill: it is read to its end in the background, or, where the provider is
+//! known to stop billing, cancelled and estimated.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use tokio::{task::spawn_local, time::Instant};
+use waybill_dialect::openai::{self, Ending, Stream};
+use waybill_meter::tally::Facts;
+use waybill_model::snapshot::HangUp;
+use waybill_upstream::{Exchange, Progress};
+
+use crate::{
+    attempt::{Attempt, NotWritten, Written},
+    deadline::Deadline,
+};
+
+/// What went wrong after the request had left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Upstream(#[from] waybill_upstream::Failure),
+    #[error("nothing came within {0:?} (limit {1})")]
+    Timeout(Duration, &'static str),
+    #[error("the answer is longer than {0} bytes (limit answer_bytes)")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Frame(#[from] openai::FrameTooLarge),
+}
+
+impl Trouble {
+    /// The word for events.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Upstream(failure) => failure.kind.name(),
+            Self::Timeout(..) => "timeout",
+            Self::TooLarge(_) | Self::Frame(_) => "limit",
+        }
+    }
+}
+
+/// What reads the usage out of the bytes.
+pub(crate) enum Tap {
+    /// The whole body, piece by piece.
+    Whole(Vec<Bytes>),
+    /// Frames.
+    Stream(Box<Stream>),
+}
+
+pub(crate) struct Inner {
+    pub(crate) attempt: Attempt,
+    exchange: Exchange,
+    pub(crate) tap: Tap,
+    pub(crate) status: u16,
+    pub(crate) ended: bool,
+    deadline: Deadline,
+    last: Instant,
+}
+
+/// See the module.
+pub(crate) struct Flight(Option<Box<Inner>>);
+
+impl Flight {
+    pub(crate) fn new(attempt: Attempt, exchange: Exchange, tap: Tap) -> Self {
+        let last = Instant::now();
+        Self(Some(Box::new(Inner { attempt, exchange, tap, status: 0, ended: false, deadline: Deadline::default(), last })))
+    }
+
+    /// The flight's parts. It has them until it is dropped.
+    pub(crate) fn inner(&mut self) -> &mut Inner {
+        // Only `drop` takes them, and nothing is called after it.
+        self.0.as_mut().unwrap_or_else(|| unreachable!("a flight keeps its parts until it is dropped"))
+    }
+
+    /// Waits for status and headers.
+    pub(crate) async fn head(&mut self, limit: Duration, name: &'static str) -> Result<(StatusCode, HeaderMap), Trouble> {
+        let inner = self.inner();
+        let at = inner.attempt.started + limit;
+        let parts = poll_fn(|context| {
+            if let Poll::Ready(parts) = inner.exchange.poll_head(context) {
+                return Poll::Ready(parts.map_err(Trouble::from));
+            }
+            if inner.deadline.has_passed(at, context) {
+                return Poll::Ready(Err(Trouble::Timeout(limit, name)));
+            }
+            Poll::Pending
+        });
+        let parts = parts.await?;
+        inner.status = parts.status.as_u16();
+        inner.last = Instant::now();
+        Ok((parts.status, parts.headers))
+    }
+
+    /// Reads the whole body, at most so many bytes.
+    pub(crate) async fn body(&mut self, limit: usize) -> Result<Bytes, Trouble> {
+        let inner = self.inner();
+        inner.tap = Tap::Whole(Vec::new());
+        poll_fn(|context| inner.poll_whole(context, limit)).await?;
+        let Tap::Whole(pieces) = &mut inner.tap else { return Ok(Bytes::new()) };
+        let body = joined(pieces);
+        pieces.clear();
+        pieces.push(body.clone());
+        Ok(body)
+    }
+}
+
+impl Inner {
+    fn poll_whole(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<Result<(), Trouble>> {
+        while !self.ended {
+            let mut pieces = Vec::new();
+            ready!(self.poll_pieces(context, &mut pieces))?;
+            if let Tap::Whole(taken) = &mut self.tap {
+                taken.append(&mut pieces);
+                if taken.iter().map(Bytes::len).sum::<usize>() > limit {
+                    return Poll::Ready(Err(Trouble::TooLarge(limit)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is there, within the limits of stall and total time.
+    pub(crate) fn poll_pieces(&mut self, context: &mut Context<'_>, into: &mut Vec<Bytes>) -> Poll<Result<(), Trouble>> {
+        match self.exchange.poll_body(context, into) {
+            Poll::Ready(Ok(progress)) => {
+                self.ended = progress == Progress::End;
+                self.last = Instant::now();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(failure)) => {
+                self.ended = true;
+                Poll::Ready(Err(failure.into()))
+            }
+            Poll::Pending => {
+                let limits = self.attempt.worker().limits();
+                let (stall, total) = (self.last + limits.stall_time, self.attempt.started + limits.total_time);
+                let trouble = if stall <= total {
+                    Trouble::Timeout(limits.stall_time, "stall_time")
+                } else {
+                    Trouble::Timeout(limits.total_time, "total_time")
+                };
+                if self.deadline.has_passed(stall.min(total), context) {
+                    return Poll::Ready(Err(trouble));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes what is there into the stream, which gives to `out` what may be shown. Ready when there is something new.
+    pub(crate) fn poll_frames(&mut self, context: &mut Context<'_>, out: &mut Vec<Bytes>) -> Poll<Result<openai::Step, Trouble>> {
+        let mut pieces = Vec::new();
+        ready!(self.poll_pieces(context, &mut pieces))?;
+        let ended = self.ended;
+        let Tap::Stream(stream) = &mut self.tap else { return Poll::Ready(Ok(openai::Step::Done)) };
+        let mut step = openai::Step::More;
+        for piece in &pieces {
+            step = stream.push(piece, out)?;
+        }
+        if ended {
+            stream.finish(out);
+        }
+        if stream.output_started() {
+            self.attempt.mark_first_output();
+        }
+        Poll::Ready(Ok(step))
+    }
+
+    /// Writes the one end of a streamed attempt from what the stream has told.
+    pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, hung_up: bool) -> Result<Written, NotWritten> {
+        let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
+        let facts = stream_facts(stream, self.status, trouble, hung_up);
+        match stream.usage() {
+            Some(reading) => {
+                let reading = reading.clone();
+                self.attempt.settled(&reading, facts)
+            }
+            None if stream.output_started() => {
+                let bytes = stream.output().bytes();
+                self.attempt.partial(bytes, facts)
+            }
+            // An error and nothing else: as with a status of its own, providers do not bill it.
+            None if stream.error().is_some() => self.attempt.failed(facts),
+            None => self.attempt.orphaned(facts),
+        }
+    }
+
+    /// Writes the one end of an attempt whose whole answer was read, or not.
+    fn close_whole(&mut self, trouble: Option<&Trouble>, hung_up: bool) -> Result<Written, NotWritten> {
+        let Tap::Whole(pieces) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
+        let body = joined(pieces);
+        let outcome = outcome(trouble, hung_up);
+        match openai::read_answer(&body) {
+            Ok(answer) if trouble.is_none() => whole_end(&mut self.attempt, &answer, self.status, outcome),
+            _ if trouble.is_none() && self.status >= 400 => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
+            _ => self.attempt.orphaned(Facts { outcome, status: self.status, ..Facts::default() }),
+        }
+    }
+
+    /// Reads on to the end for a caller who has gone, then writes the end.
+    async fn drain(mut self: Box<Self>) {
+        let worker = std::rc::Rc::clone(self.attempt.worker());
+        let _open = worker.drain().open();
+        let answer_bytes = worker.limits().answer_bytes;
+        let first_token = self.attempt.started + worker.limits().first_token_time;
+        let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes, first_token)).await.err();
+        let written = match self.tap {
+            Tap::Stream(_) => self.close_stream(trouble.as_ref(), true),
+            Tap::Whole(_) => self.close_whole(trouble.as_ref(), true),
+        };
+        if let Err(error) = written {
+            tracing::error!(attempt = %self.attempt.id(), %error, "the attempt of a caller who hung up is left to recovery");
+        }
+    }
+
+    fn poll_to_end(&mut self, context: &mut Context<'_>, answer_bytes: usize, first_token: Instant) -> Poll<Result<(), Trouble>> {
+        if self.status == 0 {
+            match self.exchange.poll_head(context) {
+                Poll::Ready(parts) => {
+                    let parts = parts?;
+                    self.status = parts.status.as_u16();
+                    self.last = Instant::now();
+                    let is_stream =
+                        parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+                    if !is_stream {
+                        self.tap = Tap::Whole(Vec::new());
+                    }
+                }
+                Poll::Pending if self.deadline.has_passed(first_token, context) => {
+                    return Poll::Ready(Err(Trouble::Timeout(self.attempt.worker().limits().first_token_time, "first_token_time")));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if matches!(self.tap, Tap::Whole(_)) {
+            return self.poll_whole(context, answer_bytes);
+        }
+        let mut shown = Vec::new();
+        while !self.ended {
+            ready!(self.poll_frames(context, &mut shown))?;
+            shown.clear();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes the connection of a provider that stops billing then, and writes what had been delivered.
+    fn cancel(mut self: Box<Self>) {
+        let output = match &self.tap {
+            Tap::Stream(stream) => stream.output().bytes(),
+            Tap::Whole(_) => 0,
+        };
+        let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.usage().is_some());
+        let facts = Facts { outcome: "client_hang_up", status: self.status, ..Facts::default() };
+        let written = if has_usage { self.close_stream(None, true) } else { self.attempt.partial(output, facts) };
+        if let Err(error) = written {
+            tracing::error!(attempt = %self.attempt.id(), %error, "a cancelled attempt is left to recovery");
+        }
+    }
+
+    /// Lets the connection see the end of the answer, so that it can be used again.
+    async fn finish(mut self: Box<Self>) {
+        let mut pieces = Vec::new();
+        while !self.ended {
+            pieces.clear();
+            if poll_fn(|context| self.poll_pieces(context, &mut pieces)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Some(inner) = self.0.take() else { return };
+        if inner.attempt.is_open() {
+            inner.attempt.worker().counters.hang_ups.add(1);
+            match inner.attempt.endpoint.provider.hang_up {
+                HangUp::Drain => drop(spawn_local(inner.drain())),
+                HangUp::Cancel => inner.cancel(),
+            }
+        } else if !inner.ended && inner.status < 300 && matches!(inner.tap, Tap::Stream(_)) {
+            drop(spawn_local(inner.finish()));
+        }
+    }
+}
+
+/// Writes the end of an attempt with a readable whole answer.
+pub(crate) fn whole_end(attempt: &mut Attempt, answer: &openai::Answer, status: u16, outcome: &'static str) -> Result<Written, NotWritten> {
+    let facts = Facts {
+        outcome: if answer.error_in_body.is_some() {
+            "provider_error"
+        } else if answer.empty {
+            "empty_answer"
+        } else {
+            outcome
+        },
+        error_type: answer.error_in_body.as_ref().map_or("", |error| error.error_type.name()),
+        status,
+        finish_reason: answer.finish.as_deref().unwrap_or_default().to_owned(),
+        provider_answer_id: answer.id.as_deref().unwrap_or_default().to_owned(),
+        model_served: answer.model.as_deref().unwrap_or_default().to_owned(),
+        ..Facts::default()
+    };
+    match &answer.usage {
+        Some(reading) => attempt.settled(reading, facts),
+        None if answer.error_in_body.is_some() || status >= 400 => attempt.failed(facts),
+        None if answer.empty => attempt.orphaned(facts),
+        None => attempt.partial(answer.output.bytes(), facts),
+    }
+}
+
+fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, hung_up: bool) -> Facts {
+    let outcome = match (stream.error(), stream.ending()) {
+        (Some(_), _) => "provider_error",
+        (None, Ending::Truncated) if trouble.is_none() && !hung_up => "upstream_cut",
+        _ => outcome(trouble, hung_up),
+    };
+    Facts {
+        outcome,
+        error_type: stream.error().map_or("", |error| error.error_type.name()),
+        status,
+        finish_reason: stream.finish_reason().unwrap_or_default().to_owned(),
+        provider_answer_id: stream.id().unwrap_or_default().to_owned(),
+        model_served: stream.model().unwrap_or_default().to_owned(),
+        ..Facts::default()
+    }
+}
+
+fn outcome(trouble: Option<&Trouble>, hung_up: bool) -> &'static str {
+    match trouble {
+        Some(trouble) => trouble.outcome(),
+        None if hung_up => "client_hang_up",
+        None => "complete",
+    }
+}
+
+/// One buffer of all pieces; a single piece is not copied.
+fn joined(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [] => Bytes::new(),
+        [only] => only.clone(),
+        many => {
+            let mut all = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+            many.iter().for_each(|piece| all.extend_from_slice(piece));
+            all.freeze()
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The proxy: the rooms of the data plane joined into a request's way, one thread per core.
+//!
+//! # Layout
+//! - [`Proxy`], [`Settings`]: start and stop. `worker`: what one thread owns.
+//! - `stack`: from a request to its answer; the only file that joins the rooms. `surface`: paths. `models`, `account`: answers that are not calls.
+//! - `attempts`: one after another until one answers. `attempt`: from the intent to the one end. `flight`: an attempt under way, and what becomes
+//!   of it when its caller goes. `relay`: a stream on its way to the caller. `outbound`: the request towards a provider.
+//! - [`Configuration`], [`Books`]: what the proxy needs of others, as contracts. [`Counters`], [`Refusals`]: what it tells of itself.
+//!
+//! # Invariants
+//! - The intent is in the spool before the first byte of the request leaves; the one terminal event is there before the last chunk is released.
+//! - A request sees exactly one configuration revision.
+//! - There is no failover after the first output has gone to the caller.
+//! - The path of a request asks nobody outside this thread but the provider.
+
+mod account;
+mod answer;
+mod attempt;
+mod attempts;
+mod books;
+mod configuration;
+mod counters;
+mod deadline;
+mod flight;
+mod models;
+mod outbound;
+mod refusals;
+mod relay;
+mod stack;
+mod start;
+mod surface;
+mod worker;
+
+pub use books::{Asked, Away, Books, Spent};
+pub use configuration::Configuration;
+pub use counters::{Counter, Counters};
+pub use refusals::{Refusals, Refused};
+pub use start::{Proxy, Settings, StartError};
+pub use waybill_front::Limits;

@@ -1,0 +1,163 @@
+//! `GET models` and the endpoints of a model, in a shape that OpenAI's and OpenRouter's clients both read.
+
+use serde_json::{Value, json};
+use waybill_model::{
+    meter::Meter,
+    money::print_usd,
+    price::Tariff,
+    snapshot::{Endpoint, Model, Snapshot},
+};
+
+/// All models that have an endpoint in service.
+pub(crate) fn list(snapshot: &Snapshot, now_unix_ms: i64) -> Value {
+    let models: Vec<Value> =
+        snapshot.models().iter().filter(|model| in_service(model).next().is_some()).map(|model| one(model, now_unix_ms)).collect();
+    json!({ "object": "list", "total_count": models.len(), "links": { "next": null }, "data": models })
+}
+
+/// One model.
+pub(crate) fn one(model: &Model, now_unix_ms: i64) -> Value {
+    let mut endpoints: Vec<&Endpoint> = in_service(model).collect();
+    // The price shown is that of the cheapest endpoint, as the weighted choice favours it.
+    endpoints.sort_by_key(|endpoint| {
+        endpoint.tariff(now_unix_ms).map_or(i64::MAX, |tariff| tariff.headline().0.saturating_add(tariff.headline().1))
+    });
+    let cheapest = endpoints.first();
+    let mut parameters: Vec<&str> = endpoints.iter().flat_map(|endpoint| endpoint.parameters.iter().map(|name| &**name)).collect();
+    parameters.sort_unstable();
+    parameters.dedup();
+    json!({
+        "id": model.name,
+        "object": "model",
+        "owned_by": model.name.split('/').next(),
+        "canonical_slug": model.name,
+        "name": model.display_name,
+        "description": model.description,
+        "created": model.created,
+        "context_length": counted(model.context_window),
+        "architecture": architecture(model),
+        "pricing": pricing(cheapest.and_then(|endpoint| endpoint.tariff(now_unix_ms)).map(|tariff| &**tariff)),
+        "top_provider": {
+            "context_length": counted(cheapest.map_or(model.context_window, |endpoint| endpoint.context_window)),
+            "max_completion_tokens": counted(cheapest.map_or(model.max_output, |endpoint| endpoint.max_output)),
+            "is_moderated": false,
+        },
+        "per_request_limits": null,
+        "supported_parameters": parameters,
+        "default_parameters": null,
+        "supported_voices": null,
+        "expiration_date": null,
+        "knowledge_cutoff": null,
+        "hugging_face_id": null,
+        "links": { "details": format!("/api/v1/models/{}/endpoints", model.name) },
+    })
+}
+
+/// The endpoints of a model.
+pub(crate) fn endpoints(model: &Model, now_unix_ms: i64) -> Value {
+    let endpoints: Vec<Value> = in_service(model).map(|endpoint| endpoint_of(model, endpoint, now_unix_ms)).collect();
+    json!({ "data": {
+        "id": model.name,
+        "name": model.display_name,
+        "description": model.description,
+        "created": model.created,
+        "architecture": architecture(model),
+        "endpoints": endpoints,
+    } })
+}
+
+fn endpoint_of(model: &Model, endpoint: &Endpoint, now_unix_ms: i64) -> Value {
+    json!({
+        "name": format!("{} | {}", endpoint.provider.display_name, model.name),
+        "model_id": model.name,
+        "model_name": model.display_name,
+        "provider_name": endpoint.provider.display_name,
+        "tag": endpoint.provider.name,
+        "context_length": endpoint.context_window,
+        "max_completion_tokens": counted(endpoint.max_output),
+        "max_prompt_tokens": counted(endpoint.context_window),
+        "quantization": endpoint.quantization,
+        "pricing": pricing(endpoint.tariff(now_unix_ms).map(|tariff| &**tariff)),
+        "supported_parameters": endpoint.parameters,
+        "supports_implicit_caching": false,
+        "status": 0,
+        "uptime_last_5m": null,
+        "uptime_last_30m": null,
+        "uptime_last_1d": null,
+        "latency_last_30m": null,
+        "throughput_last_30m": null,
+    })
+}
+
+fn in_service(model: &Model) -> impl Iterator<Item = &Endpoint> {
+    model.endpoints.iter().map(|endpoint| &**endpoint).filter(|endpoint| !endpoint.disabled)
+}
+
+fn architecture(model: &Model) -> Value {
+    let modality = format!("{}->{}", model.input_modalities.join("+"), model.output_modalities.join("+"));
+    json!({
+        "modality": modality,
+        "input_modalities": model.input_modalities,
+        "output_modalities": model.output_modalities,
+        "tokenizer": "Other",
+        "instruct_type": null,
+    })
+}
+
+/// USD per token (per request, per search) as decimals, as OpenRouter writes them. A price that is finer than a pico per token keeps its places.
+fn pricing(tariff: Option<&Tariff>) -> Value {
+    const NAMES: [(Meter, &str); 10] = [
+        (Meter::Input, "prompt"),
+        (Meter::Output, "completion"),
+        (Meter::Request, "request"),
+        (Meter::CacheRead, "input_cache_read"),
+        (Meter::CacheWrite5m, "input_cache_write"),
+        (Meter::CacheWrite1h, "input_cache_write_1h"),
+        (Meter::Reasoning, "internal_reasoning"),
+        (Meter::AudioInput, "audio"),
+        (Meter::AudioOutput, "audio_output"),
+        (Meter::Search, "web_search"),
+    ];
+    let mut prices = json!({ "prompt": "0", "completion": "0" });
+    for (meter, name) in NAMES {
+        let own = tariff.and_then(|tariff| {
+            tariff.rates().iter().find(|rate| rate.meter == meter && rate.tier.is_empty() && rate.above_input_tokens == 0)
+        });
+        if let Some(rate) = own {
+            prices[name] = per_unit(rate.picousd_per_million).into();
+        }
+    }
+    prices
+}
+
+/// A rate per million as a price of one: the point moves by six places, so nothing is rounded.
+fn per_unit(picousd_per_million: i64) -> String {
+    let scaled = print_usd(i128::from(picousd_per_million));
+    let (whole, fraction) = scaled.split_once('.').unwrap_or((&scaled, ""));
+    let digits = format!("{whole:0>7}");
+    let (before, after) = digits.split_at(digits.len() - 6);
+    let all = format!("{before}.{after}{fraction}");
+    all.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn counted(tokens: u64) -> Value {
+    if tokens == 0 { Value::Null } else { tokens.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_of_one_token_keep_every_place() {
+        for (rate, expected) in [
+            (2_500_000_000_000, "0.0000025"),
+            (0, "0"),
+            (1, "0.000000000000000001"),
+            (15_000_000_000_000_000_000 / 2, "7.5"),
+            (70_000_000_000, "0.00000007"),
+        ] {
+            assert_eq!(per_unit(rate), expected);
+        }
+    }
+}

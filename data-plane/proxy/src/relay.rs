@@ -1,0 +1,148 @@
+//! A stream on its way to the caller.
+//!
+//! What may pass passes at once; the terminal part is released only when the attempt's end is in the spool.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use waybill_dialect::{
+    ErrorBody, ErrorType,
+    openai::{self, DONE_FRAME, Ending, Step},
+};
+use waybill_meter::{Durable, failpoint};
+
+use crate::flight::{Flight, Tap, Trouble};
+
+/// What a stream shows besides the provider's frames.
+pub(crate) struct Showing {
+    /// Amount of earlier attempts of the request.
+    pub(crate) earlier_picousd: i64,
+    /// The cost is spliced in.
+    pub(crate) cost: bool,
+    /// For our own error chunk.
+    pub(crate) generation: String,
+    pub(crate) model: String,
+    pub(crate) created_s: u64,
+}
+
+/// See the module.
+pub(crate) struct Relay {
+    flight: Flight,
+    showing: Showing,
+    out: VecDeque<Bytes>,
+    /// In strict mode, the end must be on the disk first.
+    durable: Option<Durable>,
+    closed: bool,
+}
+
+impl Relay {
+    /// Goes on with a flight whose first frames have come.
+    pub(crate) fn new(flight: Flight, showing: Showing, first: Vec<Bytes>) -> Self {
+        Self { flight, showing, out: first.into(), durable: None, closed: false }
+    }
+
+    /// The next piece: everything that is there, in one.
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(durable) = &mut self.durable {
+                let outcome = ready!(Pin::new(durable).poll(context));
+                self.durable = None;
+                if outcome.is_err() {
+                    self.out.clear();
+                    self.fail(&lost_end());
+                }
+            }
+            if let Some(piece) = merged(&mut self.out) {
+                return Poll::Ready(Some(piece));
+            }
+            if self.closed {
+                return Poll::Ready(None);
+            }
+            let mut shown = Vec::new();
+            let inner = self.flight.inner();
+            let step = if inner.ended { Ok(Step::Done) } else { ready!(inner.poll_frames(context, &mut shown)) };
+            let over = matches!(step, Ok(Step::Done) | Err(_)) || inner.ended;
+            self.out.extend(shown);
+            if over {
+                // The end of the body is most often there already; seeing it now gives the connection back without another task.
+                let inner = self.flight.inner();
+                if step.is_ok() && !inner.ended {
+                    let _ = inner.poll_pieces(context, &mut Vec::new());
+                }
+                self.close(step.err());
+            }
+        }
+    }
+
+    /// Writes the end, then lets the terminal part go.
+    fn close(&mut self, trouble: Option<Trouble>) {
+        self.closed = true;
+        failpoint("attempt.end");
+        let inner = self.flight.inner();
+        let written = inner.close_stream(trouble.as_ref(), false);
+        let durable = inner.attempt.take_durable();
+        let Tap::Stream(stream) = &mut inner.tap else { return };
+        let failure = match (&trouble, stream.error(), stream.ending()) {
+            (Some(trouble), ..) => Some(ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider's stream broke: {trouble}."))),
+            (None, Some(error), _) => Some(error.to_body()),
+            (None, None, Ending::Truncated) => {
+                Some(ErrorBody::new(ErrorType::ProviderUnavailable, "The provider ended its stream in the middle of the answer."))
+            }
+            (None, None, _) => None,
+        };
+        match written {
+            Err(error) => {
+                tracing::error!(%error, "the end of a stream is withheld");
+                self.fail(&lost_end());
+            }
+            Ok(written) => {
+                // Everything below waits for the disk in strict mode, because `durable` is looked at before `out`.
+                self.durable = durable;
+                match failure {
+                    Some(failure) => self.fail(&failure),
+                    None => {
+                        let cost = self.showing.cost.then(|| self.showing.earlier_picousd.saturating_add(written.cost_picousd));
+                        let mut tail = Vec::new();
+                        stream.release(cost, &mut tail);
+                        self.out.extend(tail);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &ErrorBody) {
+        let Showing { generation, model, created_s, .. } = &self.showing;
+        self.out.push_back(openai::error_frame(error, generation, model, *created_s));
+        self.out.push_back(Bytes::from_static(DONE_FRAME));
+    }
+}
+
+/// A fault of ours: the answer may not be shown as whole, since its bill could not be written.
+fn lost_end() -> ErrorBody {
+    ErrorBody::new(
+        ErrorType::Server,
+        "The end of this answer could not be recorded, so it is withheld. It is a fault of this gateway; the request may be repeated.",
+    )
+    .with_status(503)
+}
+
+/// All pieces in one: copying a burst of small frames costs less than a system call for each.
+fn merged(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    const LARGE: usize = 16 << 10;
+    let first = out.pop_front()?;
+    if out.is_empty() || first.len() >= LARGE {
+        return Some(first);
+    }
+    let mut all = BytesMut::with_capacity(first.len() + out.iter().map(Bytes::len).sum::<usize>());
+    all.extend_from_slice(&first);
+    for piece in out.drain(..) {
+        all.extend_from_slice(&piece);
+    }
+    Some(all.freeze())
+}

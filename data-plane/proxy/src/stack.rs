@@ -1,0 +1,266 @@
+//! The one file that joins the rooms: from a request to its answer.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use waybill_dialect::{Call, DataCollection, ErrorBody, ErrorType, Need, Sort, openai};
+use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
+use waybill_model::{
+    id::GenerationId,
+    snapshot::{ApiKey, Found, Model, Snapshot},
+};
+use waybill_proto::usage::v1::Decision;
+use waybill_route::{MaxPrice, Refusal, Wishes, least_input_tokens, plan};
+
+use crate::{
+    account,
+    answer::Answer,
+    attempts::{self, Accepted},
+    models, outbound,
+    refusals::Refused,
+    surface::{Operation, Surface, operation},
+    worker::Worker,
+};
+
+const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+
+/// `omit` leaves `usage.cost` out of this answer.
+const COST: HeaderName = HeaderName::from_static("x-waybill-cost");
+
+/// How long `GET generation` waits for the ledger.
+const GENERATION_WAIT: Duration = Duration::from_secs(2);
+
+/// Answers a request.
+pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Response<Answer> {
+    worker.counters.requests.add(1);
+    let (parts, body) = request.into_parts();
+    let operation = match admissible(&worker, &parts.headers).and_then(|()| operation(&parts.method, parts.uri.path())) {
+        Ok((surface, Operation::ChatCompletions)) => return chat(worker, surface, parts.headers, body).await,
+        Ok((_, operation)) => operation,
+        Err(error) => return reply(error_answer(&error)),
+    };
+    let answered = match operation {
+        Operation::Models => let_in(&worker, &parts.headers).map(|(snapshot, _)| ok(models::list(&snapshot, worker.unix_ms()).to_string())),
+        Operation::Model(name) => let_in(&worker, &parts.headers)
+            .and_then(|(snapshot, _)| found(&snapshot, name).map(|model| ok(models::one(model, worker.unix_ms()).to_string()))),
+        Operation::Endpoints(name) => let_in(&worker, &parts.headers)
+            .and_then(|(snapshot, _)| found(&snapshot, name).map(|model| ok(models::endpoints(model, worker.unix_ms()).to_string()))),
+        Operation::Key => own_key(&worker, &parts.headers).await,
+        Operation::Generation => generation(&worker, &parts.headers, parts.uri.query().unwrap_or_default()).await,
+        Operation::ChatCompletions => return chat(worker, Surface::OpenAi, parts.headers, body).await,
+    };
+    reply(answered.unwrap_or_else(|error| error_answer(&error)))
+}
+
+fn ok(body: impl Into<Bytes>) -> Reply {
+    json_answer(StatusCode::OK, body.into())
+}
+
+fn reply(reply: Reply) -> Response<Answer> {
+    reply.map(|body| Answer::whole([body]))
+}
+
+/// Limits of headers, and loops.
+fn admissible(worker: &Worker, headers: &HeaderMap) -> Result<(), ErrorBody> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let limit = worker.limits().header_bytes;
+    if bytes > limit {
+        return Err(ErrorBody::new(
+            ErrorType::InvalidRequest,
+            format!("The headers have {bytes} bytes; at most {limit} are taken (limit header_bytes)."),
+        )
+        .with_status(431));
+    }
+    let hops = headers.get_all(outbound::HOP);
+    if hops.iter().any(|hop| hop.as_bytes() == worker.hop().as_bytes()) || hops.iter().count() > outbound::MOST_HOPS {
+        let message =
+            "This request has come back to the gateway it came from: a provider's base URL leads here. Check the base URL of the provider.";
+        return Err(ErrorBody::new(ErrorType::InvalidRequest, message).with_status(508));
+    }
+    Ok(())
+}
+
+fn let_in(worker: &Worker, headers: &HeaderMap) -> Result<(Arc<Snapshot>, Arc<ApiKey>), ErrorBody> {
+    let snapshot = worker.snapshot();
+    let key = authenticate(headers, &snapshot, worker.peppers(), worker.unix_ms()).map_err(Denied::error)?;
+    if worker.is_denied(&key.uid) {
+        return Err(Denied::Disabled.error());
+    }
+    Ok((snapshot, key))
+}
+
+fn found<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, ErrorBody> {
+    match snapshot.model(name) {
+        Found::Model(model) => Ok(model),
+        Found::Ambiguous => {
+            Err(ErrorBody::new(ErrorType::InvalidRequest, format!("The model `{name}` is ambiguous: write it as author/slug.")))
+        }
+        Found::None => Err(ErrorBody::new(ErrorType::NotFound, format!("There is no model `{name}`. GET /v1/models lists them."))),
+    }
+}
+
+fn away(error: &crate::books::Away) -> ErrorBody {
+    ErrorBody::new(ErrorType::Server, format!("{error}. Requests are served all the same."))
+        .with_status(503)
+        .with("reason", "ledger_unavailable")
+        .with_retry_after(2)
+}
+
+async fn own_key(worker: &Worker, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
+    let (_, key) = let_in(worker, headers)?;
+    let spent = worker.books().spent(&key.name).await.map_err(|error| away(&error))?;
+    Ok(ok(account::key(&key, spent)))
+}
+
+async fn generation(worker: &Worker, headers: &HeaderMap, query: &str) -> Result<Reply, ErrorBody> {
+    let (_, key) = let_in(worker, headers)?;
+    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| ErrorBody::new(ErrorType::InvalidRequest, "Say which generation: ?id=gen-…").with_param("id"))?;
+    let events = worker.books().generation(&key.name, id, GENERATION_WAIT).await.map_err(|error| away(&error))?;
+    let body = account::generation(&events).ok_or_else(|| {
+        let shown: String = id.chars().take(64).collect();
+        ErrorBody::new(ErrorType::NotFound, format!("This key has no generation `{shown}`."))
+    })?;
+    Ok(ok(body))
+}
+
+async fn chat(worker: Rc<Worker>, surface: Surface, headers: HeaderMap, body: Incoming) -> Response<Answer> {
+    let generation = GenerationId::new(worker.unix_us() / 1000, worker.random_bytes());
+    let mut response = match serve(&worker, surface, generation, headers, body).await {
+        Ok(response) => response,
+        Err(error) => reply(error_answer(&error)),
+    };
+    if let Ok(value) = HeaderValue::from_str(&generation.to_string()) {
+        response.headers_mut().insert(GENERATION, value);
+    }
+    response
+}
+
+async fn serve(
+    worker: &Rc<Worker>,
+    surface: Surface,
+    generation: GenerationId,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Response<Answer>, ErrorBody> {
+    let (snapshot, key) = let_in(worker, &headers)?;
+    let workspace = key.workspace.clone().ok_or_else(|| Denied::Unusable.error())?;
+    let limits = worker.limits();
+    let body = read_body(body, limits.body_bytes, limits.body_time).await.map_err(body_fault)?;
+    let reading = openai::Limits {
+        body_bytes: limits.body_bytes,
+        json_depth: limits.json_depth,
+        json_keys: limits.json_keys,
+        ..openai::Limits::default()
+    };
+    let call = openai::read_request(&body, &reading).map_err(|fault| ErrorBody::from(&fault))?;
+    let cost = !key.omit_cost && headers.get(COST).is_none_or(|value| value.as_bytes() != b"omit");
+    let accepted = Accepted { key, workspace, snapshot, surface, generation, call, body, headers, cost };
+    let (plan, decision) = planned(worker, &accepted)?;
+    attempts::run(worker, &accepted, &plan, decision).await
+}
+
+fn body_fault(fault: BodyFault) -> ErrorBody {
+    match fault {
+        BodyFault::TooLarge { .. } => ErrorBody::new(ErrorType::PayloadTooLarge, format!("{fault}.")),
+        BodyFault::TooSlow { .. } => ErrorBody::new(ErrorType::Timeout, format!("{fault}.")).with_status(408),
+        BodyFault::Broken => ErrorBody::new(ErrorType::InvalidRequest, format!("{fault}.")),
+    }
+}
+
+/// Names of what a call needs and sets, for routing.
+struct Names {
+    parameters: Vec<&'static str>,
+    input: Vec<&'static str>,
+    output: Vec<&'static str>,
+}
+
+impl Names {
+    fn of(call: &Call) -> Self {
+        let needed =
+            |rows: &[(Need, &'static str)]| rows.iter().filter(|(need, _)| call.needs.contains(*need)).map(|(_, name)| *name).collect();
+        Self {
+            parameters: call.parameters.iter().map(|parameter| parameter.name()).collect(),
+            input: needed(&[
+                (Need::ImageInput, "image"),
+                (Need::AudioInput, "audio"),
+                (Need::FileInput, "file"),
+                (Need::VideoInput, "video"),
+            ]),
+            output: needed(&[(Need::ImageOutput, "image"), (Need::AudioOutput, "audio")]),
+        }
+    }
+
+    fn wishes<'a>(&'a self, call: &'a Call) -> Wishes<'a> {
+        let provider = &call.provider;
+        Wishes {
+            model: &call.model,
+            models: &call.models,
+            dialect: "openai",
+            order: &provider.order,
+            only: &provider.only,
+            ignore: &provider.ignore,
+            allow_fallbacks: provider.allow_fallbacks,
+            require_parameters: provider.require_parameters,
+            parameters: &self.parameters,
+            input_modalities: &self.input,
+            output_modalities: &self.output,
+            quantizations: &provider.quantizations,
+            max_price: MaxPrice {
+                prompt: provider.max_price.prompt,
+                completion: provider.max_price.completion,
+                request: provider.max_price.request,
+            },
+            sort_by_price: provider.sort == Some(Sort::Price),
+            deny_data_collection: provider.data_collection == Some(DataCollection::Deny),
+            zero_data_retention: provider.zdr,
+            max_output: call.max_output,
+            // Media make a body long without making its prompt so.
+            least_input_tokens: if self.input.is_empty() { least_input_tokens(call.body_bytes) } else { 0 },
+        }
+    }
+}
+
+fn planned(worker: &Worker, accepted: &Accepted) -> Result<(waybill_route::Plan, Decision), ErrorBody> {
+    let names = Names::of(&accepted.call);
+    let wishes = names.wishes(&accepted.call);
+    let seed = worker.random();
+    let outcome =
+        worker.with_health(|health| plan(&wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed));
+    match outcome {
+        Ok(plan) => {
+            let decision = plan.record.decision(&accepted.snapshot, &wishes, worker.deny_epoch());
+            Ok((plan, decision))
+        }
+        Err(refusal) => Err(refuse(worker, accepted, &wishes, seed, &refusal)),
+    }
+}
+
+/// Nothing can be tried: the caller is told why, and `explain` remembers for a while.
+fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, refusal: &Refusal) -> ErrorBody {
+    worker.counters.refusals.add(1);
+    let error_type = ErrorType::from_name(refusal.error_type()).unwrap_or(ErrorType::NotFound);
+    let mut error = ErrorBody::new(error_type, format!("{refusal}.")).with("availability_code", refusal.code().name());
+    if refusal.retryable() {
+        error = error.with_status(503).with_retry_after(10);
+    }
+    let excluded_by = refusal.excluded_by();
+    if !excluded_by.is_empty() {
+        error = error.with("excluded_by", excluded_by.join(","));
+    }
+    let decision = match refusal {
+        Refusal::NoEndpoints(none) => none.record.decision(&accepted.snapshot, wishes, worker.deny_epoch()),
+        _ => Decision { revision: accepted.snapshot.revision, deny_epoch: worker.deny_epoch(), seed, ..Decision::default() },
+    };
+    worker.remember(Refused {
+        generation: accepted.generation,
+        status: error.status,
+        error_type: error_type.name(),
+        message: error.message.clone(),
+        decision,
+        unix_us: worker.unix_us(),
+    });
+    error
+}
