@@ -1,0 +1,671 @@
+#!/usr/bin/env python3
+"""Write the built-in catalogue (../data/<provider>.json) from published price collections.
+
+usage: build.py SOURCES
+
+SOURCES is a folder with
+  models-dev.json                  anomalyco/models.dev as one JSON file (MIT): the base of every provider but two
+  genai-prices.json                pydantic/genai-prices prices/data.json (MIT): cross-check; the base of huggingface
+  litellm-prices.json              BerriAI/litellm model_prices_and_context_window.json (MIT outside enterprise/): cross-check, kind of endpoint
+  openrouter-models-2026-05.json   models.json of anomalyco/models.dev (MIT repository): the base of openrouter
+
+Rules
+- Chat models with a price in tokens only. Deprecated and expiring ones, and moving aliases whose price is not confirmed, are left out.
+- Numbers are read as decimals and written as text: no binary fraction touches a price. What is finer than 10^-12 USD per million tokens (an
+  artefact of binary fractions at a source) is rounded half to even.
+- Where two dated sources disagree on a price by more than half a percent, the newer one is taken: the base of most providers is of 2026-07-02,
+  litellm 1.106.2 was packed on 2026-10-21, and its entries that name the provider's own page as their `source` are taken as of that day. The
+  item names it and the script says so. genai-prices dates neither its entries nor drops old ones, so it only confirms or is reported.
+- litellm adds what the base does not have: prices of service tiers, and chat models published after the base was read.
+- A price that changes with the hour (DeepSeek) is taken at its dearest, and the item says so in its note.
+- An offer with a price that no meter can hold is left out: its bill could not be right.
+- A price of 0 for cached input beside a price for input means "not listed" at the sources, so it is left out and input's price holds.
+- One canonical slug never stands for two models; offers that would share one within a provider are told apart or refused.
+"""
+import json
+import os
+import re
+import sys
+from collections import Counter
+from datetime import datetime, timezone
+from decimal import ROUND_HALF_EVEN, Decimal
+
+MODELS_DEV = "models.dev"
+GENAI = "genai-prices"
+OPENROUTER_LIST = "openrouter-models"
+LITELLM = "litellm"
+
+# name here -> (id in models.dev, id in genai-prices, prefix in litellm, author of models without one)
+PROVIDERS = {
+    "openai": ("openai", "openai", "", "openai"),
+    "openrouter": ("openrouter", "openrouter", "openrouter/", None),
+    "groq": ("groq", "groq", "groq/", None),
+    "mistral": ("mistral", "mistral", "mistral/", "mistralai"),
+    "deepseek": ("deepseek", "deepseek", "deepseek/", "deepseek"),
+    "xai": ("xai", "x-ai", "xai/", "x-ai"),
+    "together": ("togetherai", "together", "together_ai/", None),
+    "fireworks": ("fireworks-ai", "fireworks", "fireworks_ai/", None),
+    "cerebras": ("cerebras", "cerebras", "cerebras/", None),
+    "perplexity": ("perplexity", "perplexity", "perplexity/", "perplexity"),
+    "gemini": ("google", "google", "gemini/", "google"),
+    "nvidia": ("nvidia", None, "nvidia_nim/", None),
+    "huggingface": ("huggingface", None, "huggingface/", None),
+    "zai": ("zai", None, "zai/", "z-ai"),
+    "moonshot": ("moonshotai", "moonshotai", "moonshot/", "moonshotai"),
+    "deepinfra": ("deepinfra", None, "deepinfra/", None),
+    "novita": ("novita-ai", "novita", "novita/", None),
+}
+
+# Providers that serve their own models, so that a model new at them needs no other name.
+AUTHORS_OWN = {"openai", "mistral", "deepseek", "xai", "gemini", "zai", "moonshot"}
+
+# Authors under the names that callers know.
+AUTHORS = {
+    "alibaba": "qwen",
+    "deepseek-ai": "deepseek",
+    "liquidai": "liquid",
+    "meta": "meta-llama",
+    "minimaxai": "minimax",
+    "mistral": "mistralai",
+    "stepfun-ai": "stepfun",
+    "xai": "x-ai",
+    "xiaomimimo": "xiaomi",
+    "zai-org": "z-ai",
+    "zai": "z-ai",
+    "zhipuai": "z-ai",
+}
+
+# Authors by the beginning of a model's own name, for hosts that leave the author out.
+FAMILIES = {
+    "deepseek": "deepseek",
+    "gemma": "google",
+    "glm": "z-ai",
+    "gpt-oss": "openai",
+    "kimi": "moonshotai",
+    "llama": "meta-llama",
+    "minimax": "minimax",
+    "mistral": "mistralai",
+    "mixtral": "mistralai",
+    "qwen": "qwen",
+}
+
+# (provider, its name of the model) -> slug, where the host's name is its own.
+SLUGS = {
+    ("groq", "llama-3.1-8b-instant"): "meta-llama/llama-3.1-8b-instruct",
+    ("groq", "llama-3.3-70b-versatile"): "meta-llama/llama-3.3-70b-instruct",
+    ("cerebras", "zai-glm-4.7"): "z-ai/glm-4.7",
+}
+
+# (provider, its name of the model) -> why it is left out.
+LEFT_OUT = {
+    ("deepseek", "deepseek-chat"): "another name of deepseek-v4-flash; elsewhere the slug means DeepSeek V3",
+    ("deepseek", "deepseek-reasoner"): "another name of deepseek-v4-flash; elsewhere the slug means DeepSeek R1",
+}
+
+NOT_CHAT = re.compile(r"embed|rerank|guard|safety|whisper|tts|transcri|moderation|gliner|nemoretriever|esm|paligemma|bevformer|riva|ocr|-image|flux")
+
+PARAMETERS = {
+    "temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty", "max_tokens",
+    "max_completion_tokens", "logit_bias", "logprobs", "top_logprobs", "prediction", "seed", "response_format", "structured_outputs", "stop",
+    "tools", "tool_choice", "parallel_tool_calls", "include_reasoning", "reasoning", "reasoning_effort", "web_search_options", "verbosity",
+}
+INPUTS = {"text": "text", "image": "image", "pdf": "file", "file": "file", "audio": "audio", "video": "video"}
+INPUT_ORDER = ["text", "image", "file", "audio", "video"]
+
+METERS = {
+    "input": "input",
+    "output": "output",
+    "cache_read": "cache_read",
+    "cache_write": "cache_write_5m",
+    "reasoning": "reasoning",
+    "input_audio": "audio_input",
+    "output_audio": "audio_output",
+    # Spellings that the collection itself calls typing errors.
+    "cache_input": "cache_read",
+    "cached_input": "cache_read",
+    "cached_write": "cache_write_5m",
+}
+GENAI_METERS = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write_5m",
+    "input_audio_mtok": "audio_input",
+    "output_audio_mtok": "audio_output",
+}
+OPENROUTER_METERS = {
+    "prompt": "input",
+    "completion": "output",
+    "input_cache_read": "cache_read",
+    "input_cache_write": "cache_write_5m",
+    "internal_reasoning": "reasoning",
+    "audio": "audio_input",
+    "image": "image_input",
+}
+ORDER = ["input", "cache_read", "cache_write_5m", "output", "reasoning", "audio_input", "audio_output", "image_input", "request", "search"]
+MILLION = Decimal(1_000_000)
+FINEST = Decimal(1).scaleb(-12)
+ROUNDING = Decimal("0.005")
+INPUT, OUTPUT = ("input", "", 0), ("output", "", 0)
+
+# The day on which this was last run: what ends before it is left out.
+BUILT = "2026-11-24"
+
+said = []
+
+
+def say(provider, item, text):
+    said.append(f"{provider}: {item}: {text}")
+
+
+class Unpriceable(Exception):
+    """The offer has a price that no meter can hold."""
+
+
+def load(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as handle:
+        return json.load(handle, parse_float=Decimal, parse_int=Decimal)
+
+
+def price(value):
+    """USD per million as a decimal of at most 12 places."""
+    return Decimal(str(value)).quantize(FINEST, rounding=ROUND_HALF_EVEN)
+
+
+def text_of(value):
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+# --- rates: {(meter, tier, band): price per million} -----------------------------------------------------------------------------------------
+
+
+def rates_of_models_dev(cost):
+    rates = {}
+    for key, value in cost.items():
+        if key == "tiers":
+            for tier in value:
+                band = tier["tier"]
+                if band.get("type", "context") != "context":
+                    raise Unpriceable(f"a tier by {band['type']}")
+                for meter, amount in tier.items():
+                    if meter != "tier":
+                        rates[METERS[meter], "", int(band["size"])] = price(amount)
+        elif key == "context_over_200k":
+            for meter, amount in value.items():
+                rates[METERS[meter], "", 200_000] = price(amount)
+        elif key in METERS:
+            rates[METERS[key], "", 0] = price(value)
+        else:
+            raise Unpriceable(f"a price for `{key}`")
+    return rates
+
+
+def rates_of_genai(prices):
+    if isinstance(prices, list):
+        plain = [row["prices"] for row in prices if set(row.get("constraint", {})) <= {"start_date"}]
+        prices = plain[-1] if plain else {}
+    rates = {}
+    for key, value in prices.items():
+        meter = GENAI_METERS.get(key)
+        if key == "requests_kcount":
+            rates["request", "", 0] = price(Decimal(str(value)) * 1000)
+        elif meter is None:
+            continue
+        elif isinstance(value, dict):
+            rates[meter, "", 0] = price(value["base"])
+            for tier in value["tiers"]:
+                rates[meter, "", int(tier["start"])] = price(tier["price"])
+        else:
+            rates[meter, "", 0] = price(value)
+    return rates
+
+
+def rates_of_openrouter(pricing):
+    rates = {}
+    for key, value in pricing.items():
+        amount = price(Decimal(value) * MILLION)
+        if key in OPENROUTER_METERS:
+            rates[OPENROUTER_METERS[key], "", 0] = amount
+        elif key == "web_search":
+            rates["search", "", 0] = amount
+        elif key == "request":
+            rates["request", "", 0] = amount
+        elif amount != 0:
+            raise Unpriceable(f"a price for `{key}`")
+    return rates
+
+
+LITELLM_KEY = re.compile(
+    r"(?P<meter>input_cost_per_token|output_cost_per_token|cache_read_input_token_cost|cache_creation_input_token_cost|input_cost_per_audio_token"
+    r"|output_cost_per_audio_token|output_cost_per_reasoning_token)(?P<hour>_above_1hr)?(_above_(?P<band>\d+)k_tokens)?(_(?P<tier>flex|priority))?"
+)
+LITELLM_METERS = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cache_read",
+    "cache_creation_input_token_cost": "cache_write_5m",
+    "input_cost_per_audio_token": "audio_input",
+    "output_cost_per_audio_token": "audio_output",
+    "output_cost_per_reasoning_token": "reasoning",
+}
+
+
+def rates_of_litellm(entry):
+    rates = {}
+    for name, value in entry.items():
+        found = LITELLM_KEY.fullmatch(name)
+        if found and not found["hour"] and value is not None:
+            key = LITELLM_METERS[found["meter"]], found["tier"] or "", int(found["band"] or 0) * 1000
+            rates[key] = price(Decimal(str(value)) * MILLION)
+    return rates
+
+
+def cleaned(provider, item, rates):
+    """Leaves out what says nothing: cached input for 0, and what equals the meter it falls back to."""
+    back = {"cache_read": "input", "cache_write_5m": "input", "audio_input": "input", "image_input": "input", "reasoning": "output", "audio_output": "output"}
+    found = dict(rates)
+    for (meter, tier, band), amount in rates.items():
+        fallback = rates.get((back.get(meter), tier, band))
+        alone = not any(other == meter and (by, at) != (tier, band) for other, by, at in rates)
+        if meter.startswith("cache_") and amount == 0 and fallback:
+            say(provider, item, f"{meter} of 0 taken as not listed")
+            del found[meter, tier, band]
+        elif (fallback is not None and amount == fallback and alone) or (meter in ("request", "search") and amount == 0):
+            del found[meter, tier, band]
+    return found
+
+
+def differs(one, other):
+    return abs(one - other) > ROUNDING * max(abs(one), abs(other))
+
+
+# --- matching ---------------------------------------------------------------------------------------------------------------------------
+
+
+def names_of(match):
+    """Names that a rule of genai-prices matches exactly; patterns are not followed, because they reach other models too."""
+    if "equals" in match:
+        return [match["equals"]]
+    return [name for part in match.get("or", []) for name in names_of(part)]
+
+
+def genai_index(sources, provider):
+    index = {}
+    for entry in sources[GENAI].get(PROVIDERS[provider][1], []):
+        for name in [entry["id"], *names_of(entry["match"])]:
+            index.setdefault(name.lower(), entry)
+    return index
+
+
+def settle(provider, item, rates, second, third):
+    """The rates after a look at the newer collection, whether prices of it were taken, and whether another one agrees with the base."""
+    confirmed, taken = False, False
+    if second is not None:
+        other = rates_of_genai(second["prices"])
+        confirmed = agreement(rates, other)
+        for key in sorted(key for key in rates if key in other and differs(rates[key], other[key])):
+            say(provider, item, f"{where(key)}: {text_of(rates[key])} stands, {GENAI} (entries undated) has {text_of(other[key])}")
+    if third is not None:
+        other = cleaned(provider, item, rates_of_litellm(third))
+        confirmed = confirmed or agreement(rates, other) or "source" in third
+        for key in sorted(other):
+            if key in rates and not differs(rates[key], other[key]):
+                continue
+            if key[1] and (key[0], "", key[2]) not in rates and (key[0], "", key[2]) not in other:
+                continue
+            if "source" not in third:
+                say(provider, item, f"{where(key)}: {LITELLM} (without a source) has {text_of(other[key])}, not taken")
+                continue
+            if key in rates:
+                say(provider, item, f"{where(key)}: {text_of(rates[key])} -> {text_of(other[key])} ({LITELLM} is newer)")
+            rates[key] = other[key]
+            taken = True
+        bands = {key[2] for key in rates if key[1] == ""}
+        for tier in {key[1] for key in rates} - {""}:
+            if not whole(rates, tier, bands):
+                say(provider, item, f"tier {tier} left out: it is cheaper, and its bands are not the standard ones")
+                rates = {key: amount for key, amount in rates.items() if key[1] != tier}
+    return rates, taken, confirmed
+
+
+def whole(rates, tier, bands):
+    """A tier that lacks a band is kept only if it is dearer than the standard: then what it lacks is not billed too low."""
+    own = {key[2] for key in rates if key[1] == tier}
+    return own == bands or (("input", tier, 0) in rates and rates["input", tier, 0] > rates[INPUT])
+
+
+def where(key):
+    return f"{key[0]}{' ' + key[1] if key[1] else ''}{f' above {key[2]}' if key[2] else ''}"
+
+
+def agreement(rates, other):
+    shared = [key for key in rates if key in other]
+    return INPUT in shared and OUTPUT in shared and not any(differs(rates[key], other[key]) for key in shared)
+
+
+def request_fee(provider, third):
+    """Perplexity takes a fee per request by the size of the search context; `low` is what a request that says nothing gets."""
+    fees = (third or {}).get("search_context_cost_per_query", {})
+    if provider != "perplexity" or "search_context_size_low" not in fees:
+        return {}
+    return {("request", "", 0): price(fees["search_context_size_low"] * MILLION)}
+
+
+# --- slugs ------------------------------------------------------------------------------------------------------------------------------
+
+
+def slug_of(provider, name, base):
+    if (provider, name) in SLUGS:
+        return SLUGS[provider, name]
+    raw = (base or name).lower()
+    if provider == "fireworks" and not base:
+        raw = re.sub(r"(?<=\d)p(?=\d)", ".", raw.rsplit("/", 1)[-1])
+    author, _, own = raw.rpartition("/")
+    if not author:
+        family = [by for beginning, by in FAMILIES.items() if own.startswith(beginning)]
+        author = PROVIDERS[provider][3] or (family[0] if family else provider)
+    author = AUTHORS.get(author, author)
+    slug = f"{author}/{own}"
+    if not re.fullmatch(r"[a-z0-9._\-:/@~]{1,100}", slug):
+        raise ValueError(f"{provider}: {name}: no slug: {slug}")
+    return slug
+
+
+# --- items ------------------------------------------------------------------------------------------------------------------------------
+
+
+def seconds(date):
+    parts = [int(part) for part in str(date).split("-")] + [1, 1]
+    return int(datetime(parts[0], parts[1], parts[2], tzinfo=timezone.utc).timestamp())
+
+
+def modalities(words, known):
+    found = {known[word] for word in words if word in known}
+    return [word for word in INPUT_ORDER if word in found]
+
+
+def parameters_of(provider, offer, slug, listed):
+    own = set()
+    if offer.get("tool_call"):
+        own |= {"tools", "tool_choice"}
+    if offer.get("structured_output"):
+        own |= {"structured_outputs", "response_format"}
+    if offer.get("temperature"):
+        own |= {"temperature", "top_p"}
+    if offer.get("reasoning"):
+        own |= {"reasoning", "include_reasoning"}
+        if any(option.get("type") == "effort" for option in offer.get("reasoning_options", [])):
+            own |= {"reasoning_effort"}
+    own |= {"max_tokens"} if provider != "openai" else {"max_tokens", "max_completion_tokens"}
+    if provider != "openai" or not offer.get("reasoning"):
+        own |= {"stop"}
+    # The author's own endpoint takes what the list of OpenRouter says of the model, unless the offer says no.
+    if PROVIDERS[provider][3] == slug.split("/")[0]:
+        refused = set()
+        refused |= set() if offer.get("tool_call", True) else {"tools", "tool_choice", "parallel_tool_calls"}
+        refused |= set() if offer.get("temperature", True) else {"temperature", "top_p"}
+        refused |= {"max_completion_tokens"} if provider == "mistral" else set()
+        own |= set(listed.get(slug, ())) & PARAMETERS - refused
+    return sorted(own)
+
+
+def item_of(slug, name, offer, rates, taken, parameters, note=None):
+    limit = offer["limit"]
+    item = {
+        "model": slug,
+        "name": offer["name"],
+        "item": name,
+        "context": int(limit.get("context") or 0),
+        "output": int(limit.get("output") or 0),
+        "created": seconds(offer["release_date"]) if offer.get("release_date") else 0,
+        "in": modalities(offer["modalities"]["input"], INPUTS),
+        "out": [word for word in ("text", "image", "audio") if word in offer["modalities"]["output"]],
+        "parameters": parameters,
+        "rates": written(rates),
+    }
+    if taken:
+        item["from"] = LITELLM
+    if note:
+        item["note"] = note
+    return item
+
+
+def written(rates):
+    """[[meter, tier, band, USD per million as text], …] in the order of the meters."""
+    order = sorted(rates.items(), key=lambda pair: (ORDER.index(pair[0][0]), *pair[0][1:]))
+    return [[meter, tier, band, text_of(amount)] for (meter, tier, band), amount in order]
+
+
+def is_chat(offer, name):
+    modes = offer.get("modalities", {})
+    return "text" in modes.get("input", []) and modes.get("output") == ["text"] and not NOT_CHAT.search(name.lower())
+
+
+def ends(entry):
+    return entry is not None and str(entry.get("deprecation_date") or "9") <= BUILT
+
+
+def note_of(entry):
+    return "off-peak hours are cheaper at the provider; this is the price of the others" if entry and "off_peak_pricing" in entry else None
+
+
+def from_models_dev(provider, sources):
+    key = PROVIDERS[provider][0]
+    offers = sources[MODELS_DEV]["providers"][key]["models"]
+    genai = genai_index(sources, provider)
+    listed = {model["id"]: model["supported_parameters"] for model in sources[OPENROUTER_LIST]["data"]}
+    bases = Counter(offer.get("base_model") for offer in offers.values())
+    for name, offer in sorted(offers.items()):
+        third = sources[LITELLM].get(PROVIDERS[provider][2] + name)
+        if not is_chat(offer, name):
+            continue
+        if (provider, name) in LEFT_OUT:
+            say(provider, name, f"left out: {LEFT_OUT[provider, name]}")
+            continue
+        if ends(third):
+            say(provider, name, f"left out: ends on {third['deprecation_date']}")
+            continue
+        if offer.get("status") == "deprecated" or genai.get(name.lower(), {}).get("deprecated"):
+            continue
+        if provider == "nvidia" and not offer.get("tool_call"):
+            # The collection lists every kind of model of this host; those that call tools are chat models.
+            continue
+        if provider == "openai":
+            endpoints = (third or {}).get("supported_endpoints", ["/v1/chat/completions"])
+            if third is None or third.get("mode") != "chat" or "/v1/chat/completions" not in endpoints:
+                say(provider, name, "left out: no chat completions endpoint")
+                continue
+        try:
+            rates = rates_of_models_dev(offer.get("cost") or {})
+        except Unpriceable as cause:
+            say(provider, name, f"left out: {cause}")
+            continue
+        if INPUT not in rates or OUTPUT not in rates:
+            say(provider, name, "left out: no price")
+            continue
+        rates, taken, confirmed = settle(provider, name, cleaned(provider, name, rates), genai.get(name.lower()), third)
+        rates.update(request_fee(provider, third))
+        if provider == "perplexity" and ("request", "", 0) not in rates:
+            say(provider, name, "left out: its fee per request is not known")
+            continue
+        if name.endswith("-latest") and not confirmed:
+            say(provider, name, "left out: a moving alias whose price no second collection confirms")
+            continue
+        base = offer.get("base_model")
+        slug = slug_of(provider, name, base if bases[base] == 1 else None)
+        yield item_of(slug, name, offer, cleaned(provider, name, rates), taken, parameters_of(provider, offer, slug, listed), note_of(third))
+    yield from from_litellm(provider, sources, offers, listed)
+
+
+def from_litellm(provider, sources, offers, listed):
+    """Chat models that were published after the base was read. Only entries that name the provider's own page."""
+    if provider not in AUTHORS_OWN:
+        return
+    prefix, known = PROVIDERS[provider][2], {name.lower() for name in offers}
+    for key, entry in sorted(sources[LITELLM].items()):
+        name = key.removeprefix(prefix)
+        chat = entry.get("mode") == "chat" and "/v1/chat/completions" in entry.get("supported_endpoints", ["/v1/chat/completions"])
+        own = entry.get("litellm_provider") == prefix.rstrip("/") if prefix else entry.get("litellm_provider") == provider
+        if not key.startswith(prefix) or not own or not chat or "source" not in entry or name.lower() in known or ends(entry):
+            continue
+        if any(by != PROVIDERS[provider][3] and name.removeprefix("zai-").startswith(family) for family, by in FAMILIES.items()):
+            # The host serves a model of another author under a name of its own; which one it is cannot be told from the name alone.
+            continue
+        if "/" in name or ":" in name or NOT_CHAT.search(name) or re.search(r"audio|realtime|search|latest|exp|auto|vibe-cli|\bpreview-\d\d-\d\d", name):
+            continue
+        if not (entry.get("supports_function_calling") and entry.get("max_input_tokens")):
+            continue
+        rates = cleaned(provider, name, rates_of_litellm(entry))
+        if INPUT not in rates or OUTPUT not in rates:
+            continue
+        bands = {key[2] for key in rates if key[1] == ""}
+        tiers = {key[1] for key in rates if key[1]}
+        kept = {tier for tier in tiers if whole(rates, tier, bands)} | {""}
+        rates = {key: amount for key, amount in rates.items() if key[1] in kept}
+        pinned = offers.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name))
+        # This collection gives the most input; where the window holds the output besides, it is the sum.
+        window = int(entry["max_input_tokens"]) + (int(entry.get("max_output_tokens") or 0) if provider == "openai" else 0)
+        offer = pinned or {
+            "limit": {"context": window, "output": entry.get("max_output_tokens")},
+            "modalities": {
+                "input": ["text"]
+                + ["image"] * bool(entry.get("supports_vision"))
+                + ["pdf"] * bool(entry.get("supports_pdf_input"))
+                + ["audio"] * bool(entry.get("supports_audio_input")),
+                "output": ["text"],
+            },
+            "tool_call": True,
+            "structured_output": entry.get("supports_response_schema", False),
+            "reasoning": entry.get("supports_reasoning", False),
+            "temperature": not entry.get("supports_reasoning", False),
+        }
+        offer = {**offer, "name": name}
+        slug = slug_of(provider, name, None)
+        say(provider, name, f"added from {LITELLM}")
+        yield item_of(slug, name, offer, cleaned(provider, name, rates), True, parameters_of(provider, offer, slug, listed), note_of(entry))
+
+
+def from_openrouter(provider, sources):
+    genai = genai_index(sources, provider)
+    for model in sorted(sources[OPENROUTER_LIST]["data"], key=lambda model: model["id"]):
+        name, shape = model["id"], model["architecture"]
+        if name.startswith("~") or model.get("expiration_date") or "text" not in shape["output_modalities"]:
+            continue
+        if "image" in shape["output_modalities"] or "audio" in shape["output_modalities"]:
+            say(provider, name, "left out: the list has no price for its image or audio output")
+            continue
+        if Decimal(model["pricing"]["prompt"]) < 0:
+            continue
+        try:
+            rates = rates_of_openrouter(model["pricing"])
+        except Unpriceable as cause:
+            say(provider, name, f"left out: {cause}")
+            continue
+        third = sources[LITELLM].get("openrouter/" + name)
+        rates, taken, _ = settle(provider, name, cleaned(provider, name, rates), genai.get(name.lower()), third)
+        top = model["top_provider"]
+        offer = {
+            "name": model["name"],
+            "limit": {"context": top.get("context_length") or model["context_length"], "output": top.get("max_completion_tokens")},
+            "modalities": {"input": shape["input_modalities"], "output": shape["output_modalities"]},
+        }
+        item = item_of(name, name, offer, cleaned(provider, name, rates), taken, sorted(set(model["supported_parameters"]) & PARAMETERS))
+        item["created"] = int(model["created"])
+        yield item
+
+
+def from_genai_routers(provider, sources):
+    """Hugging Face's router asks one of many hosts; only a name with the host behind a colon has one price."""
+    known = {name.lower(): offer for name, offer in sources[MODELS_DEV]["providers"]["huggingface"]["models"].items()}
+    for key, entries in sorted(sources[GENAI].items()):
+        if not key.startswith("huggingface_"):
+            continue
+        host = key.removeprefix("huggingface_")
+        for entry in sorted(entries, key=lambda entry: entry["id"]):
+            rates = rates_of_genai(entry["prices"])
+            name = f"{entry['id']}:{host}"
+            if INPUT not in rates or OUTPUT not in rates or NOT_CHAT.search(name.lower()):
+                say(provider, name, "left out: no price, or no chat model")
+                continue
+            offer = known.get(entry["id"].lower(), {})
+            shape = {
+                "name": f"{entry.get('name') or entry['id'].split('/')[-1]}",
+                "limit": {"context": entry.get("context_window") or 0},
+                "release_date": offer.get("release_date"),
+                "modalities": offer.get("modalities", {"input": ["text"], "output": ["text"]}),
+            }
+            slug = slug_of(provider, entry["id"], offer.get("base_model"))
+            yield item_of(slug, name, shape, cleaned(provider, name, rates), False, [])
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------------------
+
+
+def check_unique(provider, items):
+    names = Counter(item["item"] for item in items)
+    slugs = Counter(item["model"] for item in items if provider != "huggingface")
+    twice = [name for name, count in (names + slugs).items() if names[name] > 1 or slugs[name] > 1]
+    if twice:
+        raise ValueError(f"{provider}: twice: {twice}")
+
+
+def source_of(provider, sources):
+    own = sources[MODELS_DEV]["source"]
+    first = {
+        "openrouter": f"OpenRouter's list of models in {own['repo']} {own['commit'][:12]} (MIT), whose newest entry is of 2026-05-12",
+        "huggingface": "pydantic/genai-prices 47df840a5ab1 (MIT), 2026-08-21",
+    }.get(provider, f"{own['repo']} {own['commit'][:12]} (MIT), {own['date']}")
+    day = {"openrouter": "2026-05-12", "huggingface": "2026-08-21"}.get(provider, own["date"])
+    return first, day
+
+
+def write(folder, provider, items, sources):
+    items = sorted(items, key=lambda item: item["item"])
+    check_unique(provider, items)
+    source, day = source_of(provider, sources)
+    taken = sum(1 for item in items if "from" in item)
+    if taken:
+        source += f"; prices of {taken} items from BerriAI/litellm 1.106.2 (MIT), 2026-10-21, where it is newer"
+    if provider == "perplexity":
+        source += "; fees per request of BerriAI/litellm 1.106.2 (MIT)"
+    path = os.path.join(folder, f"{provider}.json")
+    with open(path, "w", encoding="utf-8") as handle:
+        head = {"provider": provider, "source": source, "as_of": day}
+        handle.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "items": [\n')
+        handle.write(",\n".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in items))
+        handle.write("\n]}\n")
+    print(f"{provider}: {len(items)} items, {os.path.getsize(path)} bytes, {taken} with other prices")
+
+
+def report_shared(all_items):
+    """Slugs that several providers serve with context windows that no one model has."""
+    by_slug = {}
+    for provider, items in all_items.items():
+        for item in items:
+            by_slug.setdefault(item["model"], []).append((provider, item))
+    for slug, offers in sorted(by_slug.items()):
+        windows = [item["context"] for _, item in offers if item["context"]]
+        if windows and max(windows) > 4 * min(windows):
+            print("look:", slug, [(provider, item["name"], item["context"]) for provider, item in offers])
+
+
+def main():
+    folder = sys.argv[1]
+    sources = {
+        MODELS_DEV: load(folder, "models-dev.json"),
+        GENAI: {entry["id"]: entry["models"] for entry in load(folder, "genai-prices.json")},
+        OPENROUTER_LIST: load(folder, "openrouter-models-2026-05.json"),
+        LITELLM: load(folder, "litellm-prices.json"),
+    }
+    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
+    readers = {"openrouter": from_openrouter, "huggingface": from_genai_routers}
+    all_items = {provider: list(readers.get(provider, from_models_dev)(provider, sources)) for provider in PROVIDERS}
+    for provider, items in all_items.items():
+        write(out, provider, items, sources)
+    print("\n".join(said))
+    report_shared(all_items)
+
+
+if __name__ == "__main__":
+    main()
