@@ -139,6 +139,11 @@ async fn every_model_does_what_its_row_says_with_its_bytes_cut() {
     check_table(Http::One, Some(7)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_model_does_what_its_row_says_with_its_bytes_cut_over_http_2() {
+    check_table(Http::Two, Some(9)).await;
+}
+
 async fn check_table(http: Http, cut_seed: Option<u64>) {
     let options = Options { cut_seed, stall: STALL, endless_chunks: ENDLESS_CHUNKS, ..Options::default() };
     let sandbox = Sandbox::start(options).unwrap();
