@@ -259,6 +259,7 @@ fn every_code_has_a_row() {
     assert!(missing.is_empty(), "{missing:?}");
     let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(names.len(), Code::ALL.len(), "two codes have one name");
+    assert!(Code::ALL.iter().all(|code| code.name().parse() == Ok(*code)));
 }
 
 #[test]

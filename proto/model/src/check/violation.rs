@@ -1,6 +1,6 @@
 //! A fault of a resource.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 macro_rules! codes {
     ($($(#[$doc:meta])+ $code:ident = $name:literal,)+) => {
@@ -104,6 +104,19 @@ codes! {
     PriceMalformed = "price_malformed",
     /// A price below zero.
     PriceNegative = "price_negative",
+}
+
+/// The word is not the name of a code: it comes from another version.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not the name of a rule")]
+pub struct UnknownCode(pub String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|code| code.name() == name).ok_or_else(|| UnknownCode(name.to_owned()))
+    }
 }
 
 impl fmt::Display for Code {

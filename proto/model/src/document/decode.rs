@@ -68,6 +68,7 @@ fn options() -> Options {
         emit_comments: false,
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
         alias_limits: aliases(),
         budget: Some(budget()),
     }
@@ -99,13 +100,16 @@ fn fault(error: &Error, path: &str, text: Text<'_>, spans: &Spans) -> Fault {
         Error::SerdeUnknownField { field, expected, .. } => return unknown_field(field, expected, error, path, text, spans),
         Error::SerdeMissingField { field, .. } => (FaultCode::Header, format!("`{field}` is missing")),
         Error::SerdeInvalidType { unexpected, expected, .. } | Error::SerdeInvalidValue { unexpected, expected, .. } => {
-            (FaultCode::Type, format!("{unexpected} where {expected} is wanted"))
+            (FaultCode::Type, unexpected_value(unexpected, expected))
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => (FaultCode::Type, unknown_value(variant, expected)),
         Error::DuplicateMappingKey { key, .. } => {
             (FaultCode::DuplicateField, key.as_ref().map_or("a key stands twice".to_owned(), |key| format!("`{key}` stands twice")))
         }
         Error::MergeKeyNotAllowed { .. } => (FaultCode::Syntax, "merge keys (`<<`) are not read: write the fields out".to_owned()),
+        Error::UnsupportedTag { tag, .. } => {
+            (FaultCode::Syntax, format!("tags (`{}`) are not read: write the value without it", own_words(tag)))
+        }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -115,7 +119,10 @@ fn fault(error: &Error, path: &str, text: Text<'_>, spans: &Spans) -> Fault {
             format!("anchors and aliases make the document too large: at most {ALIASES} of them, {REPLAYED_EVENTS} values"),
         ),
         Error::RecursiveReferencesRequireWeakTypes { .. } => (FaultCode::Limit, "an anchor holds itself".to_owned()),
-        Error::Unexpected { expected, .. } => (FaultCode::Type, format!("a {expected} is wanted here")),
+        Error::Unexpected { expected, .. } => {
+            (FaultCode::Type, format!("{} is wanted here", in_our_words(SHAPES, expected).unwrap_or(expected)))
+        }
+        Error::Message { msg, .. } => (FaultCode::Type, in_our_words(MESSAGES, msg).map_or_else(|| own_words(msg), str::to_owned)),
         other => (FaultCode::Type, own_words(&UserMessageFormatter.format_message(other))),
     };
     let own = error.location().map(|location| (narrow(location.line()), narrow(location.column())));
@@ -159,8 +166,43 @@ fn unknown_field(field: &str, expected: &[&str], error: &Error, path: &str, text
     text.fault(line, column, &own, FaultCode::UnknownField, message)
 }
 
+/// What the reader calls the shapes of values, and what people call them.
+const SHAPES: &[(&str, &str)] = &[("string scalar", "a text"), ("sequence start", "a list"), ("mapping start", "a mapping")];
+
+const NUMBER: &str = "a whole number that the field can hold is wanted here";
+const INSTANT: &str = "an instant is wanted here: write it as 2026-08-21T00:00:00Z";
+
+/// Messages of the libraries that read numbers and instants, by how they begin.
+const MESSAGES: &[(&str, &str)] = &[
+    ("data did not match any variant of untagged enum Content", NUMBER),
+    ("invalid digit found in string", NUMBER),
+    ("cannot parse integer from empty string", NUMBER),
+    ("number too large", NUMBER),
+    ("number too small", NUMBER),
+    ("premature end of input", INSTANT),
+    ("input contains invalid characters", INSTANT),
+    ("input is out of range", INSTANT),
+    ("input is not enough for unique date and time", INSTANT),
+    ("no possible date and time matching input", INSTANT),
+    ("trailing input", INSTANT),
+];
+
+fn in_our_words(table: &[(&str, &'static str)], message: &str) -> Option<&'static str> {
+    table.iter().find(|(beginning, _)| message.starts_with(beginning)).map(|(_, words)| *words)
+}
+
+fn unexpected_value(unexpected: &str, expected: &str) -> String {
+    match expected.strip_prefix("expected one of: ") {
+        Some(list) => format!("{unexpected} is unknown: use one of {}", list.trim_matches(['[', ']']).replace('"', "")),
+        None => format!("{unexpected} where {expected} is wanted"),
+    }
+}
+
 fn unknown_value(value: &str, expected: &[&str]) -> String {
-    format!("`{value}` is unknown{}: use one of {}", or_nothing(nearest(value, expected.iter().copied())), expected.join(", "))
+    // Values are spelt with the name of their enumeration; people tend to leave it out.
+    let ending = format!("_{}", value.to_ascii_uppercase());
+    let meant = expected.iter().copied().find(|name| name.ends_with(&ending)).or_else(|| nearest(value, expected.iter().copied()));
+    format!("`{value}` is unknown{}: use one of {}", or_nothing(meant), expected.join(", "))
 }
 
 fn own_words(message: &str) -> String {

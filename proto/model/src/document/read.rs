@@ -1,6 +1,6 @@
 //! Reading: sources → documents, or every fault.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use waybill_proto::model::v1::Resource;
 
@@ -82,15 +82,17 @@ pub fn read(sources: &[(&str, &[u8])]) -> Result<Vec<Document>, Vec<Fault>> {
     Err(faults)
 }
 
-/// The fault of a violation in the document of that kind and name, if there is one; the last such document, which is the one that a check
-/// calls a duplicate.
+/// The fault of each violation in the document of its kind and name, or nothing if there is no such document. Of several it is the last,
+/// which is the one that a check calls a duplicate.
 #[must_use]
-pub fn locate(documents: &[Document], violation: &Violation) -> Option<Fault> {
-    let is_meant = |document: &&Document| {
-        let resource = &document.resource;
-        Kind::of(resource).is_some_and(|kind| kind.name() == violation.kind) && metadata(resource).name == violation.name
+pub fn locate(documents: &[Document], violations: &[Violation]) -> Vec<Option<Fault>> {
+    let key = |document: &'_ Document| Some((Kind::of(&document.resource)?.name(), metadata(&document.resource).name.clone()));
+    let index: HashMap<_, _> = documents.iter().filter_map(|document| Some((key(document)?, document))).collect();
+    let fault = |violation: &Violation| {
+        let document = index.get(&(violation.kind, violation.name.clone()))?;
+        Some(document.fault(&violation.path, violation.code, &violation.message))
     };
-    documents.iter().rfind(is_meant).map(|document| document.fault(&violation.path, violation.code, &violation.message))
+    violations.iter().map(fault).collect()
 }
 
 fn read_one(text: Text<'_>, file: Arc<str>, index: usize) -> Result<Document, Fault> {

@@ -96,10 +96,18 @@ const ROWS: &[Row] = &[
     ("HEAD  colour: red\n", (5, 3), "spec.colour", "unknown_field", "use displayName"),
     ("HEAD  custom: yes\n", (5, 11), "spec.custom", "type", "bool"),
     ("HEAD  custom: n\n", (5, 11), "spec.custom", "type", "bool"),
-    ("HEAD  freeStatuses: [429, many]\n", (5, 23), "spec.freeStatuses[1]", "type", ""),
-    ("HEAD  freeStatuses:\n    - 429\n    - -1\n", (7, 7), "spec.freeStatuses[1]", "type", ""),
+    ("HEAD  freeStatuses: [429, many]\n", (5, 23), "spec.freeStatuses[1]", "type", "a whole number"),
+    ("HEAD  freeStatuses:\n    - 429\n    - -1\n", (7, 7), "spec.freeStatuses[1]", "type", "a whole number"),
+    ("HEAD  freeStatuses: [4.5]\n", (5, 18), "spec.freeStatuses[0]", "type", "a whole number"),
+    ("HEAD  freeStatuses: [99999999999]\n", (5, 18), "spec.freeStatuses[0]", "type", "a whole number"),
+    ("HEAD  freeStatuses: 429\n", (5, 17), "spec.freeStatuses", "type", "a list is wanted"),
+    ("HEAD  headers: [a]\n", (5, 3), "spec.headers", "type", "a mapping is wanted"),
+    ("HEAD  hangUp: cancel\n", (5, 11), "spec.hangUp", "type", "did you mean `HANG_UP_CANCEL`"),
+    ("HEAD  hangUp: 7\n", (5, 11), "spec.hangUp", "type", "use one of HANG_UP_UNSPECIFIED"),
+    ("HEAD  baseUrl: null\n", (5, 12), "spec.baseUrl", "type", "null"),
+    ("HEAD  displayName: !secret x\n", (5, 24), "spec", "syntax", "tags"),
     ("HEAD  asksUsage: SOMETIMES\n", (5, 14), "spec.asksUsage", "type", "ASKS_USAGE_ALWAYS"),
-    ("HEAD  dialect: [openai]\n", (5, 3), "spec.dialect", "type", ""),
+    ("HEAD  dialect: [openai]\n", (5, 3), "spec.dialect", "type", "a text is wanted"),
     ("HEAD  dialect: openai\n  dialect: openai\n", (6, 3), "spec.dialect", "duplicate_field", "dialect"),
     ("HEAD  dialect: openai\nspec: {}\n", (6, 1), "spec", "duplicate_field", "spec"),
     ("HEAD\tdialect: openai\n", (5, 2), "", "syntax", "spaces"),
@@ -145,7 +153,7 @@ fn a_fault_prints_its_place_and_its_line_with_a_caret() {
     let printed = found.iter().map(|fault| format!("{fault}\n")).collect::<String>();
     assert_eq!(
         printed,
-        "f.yaml:14:26: spec.entries[0].rates[0].usdPerMillion: a string scalar is wanted here\n  \
+        "f.yaml:14:26: spec.entries[0].rates[0].usdPerMillion: a text is wanted here\n  \
          14 |         - {meter: input, usdPerMillion: [2]}\n     |                          ^\n"
     );
 }
@@ -158,9 +166,9 @@ fn violations_find_their_lines() {
         .replace("item: one", "item: \"\"");
     let documents = documents(&text);
     let resources: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
-    let found: Vec<String> = check(&resources)
-        .iter()
-        .map(|violation| locate(&documents, violation).expect("a document"))
+    let found: Vec<String> = locate(&documents, &check(&resources))
+        .into_iter()
+        .map(|fault| fault.expect("a document"))
         .map(|fault| format!("{}:{} {} {}", fault.line, fault.column, fault.path, fault.code.name()))
         .collect();
     assert_eq!(
@@ -244,7 +252,7 @@ fn a_secret_in_the_place_of_its_name_is_not_shown() {
         "apiVersion: waybill/v1\nkind: ProviderAccount\nmetadata: {name: a}\nspec:\n  provider: p\n  secret: {env: sk-very-secret}\n";
     let documents = documents(text);
     let found = check(&[documents[0].resource.clone()]);
-    let printed: String = found.iter().filter_map(|violation| locate(&documents, violation)).map(|fault| fault.to_string()).collect();
+    let printed: String = locate(&documents, &found).into_iter().flatten().map(|fault| fault.to_string()).collect();
     assert!(printed.contains("secret.env") && !printed.contains("very-secret"), "{printed}");
 }
 
