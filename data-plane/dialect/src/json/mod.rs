@@ -7,7 +7,7 @@ mod decimal;
 mod scan;
 mod string;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use decimal::{Decimal, DecimalError, print_picousd};
 pub(crate) use scan::{Error, ErrorKind, Kind, Scan, ScanLimits, Span};

@@ -170,10 +170,16 @@ fn output(scan: &mut Scan<'_>) -> Result<Output, Error> {
     let mut inside = scan.object()?;
     while let Some(key) = scan.key(&mut inside)? {
         match key.raw() {
+            b"content" if scan.peek()? == Kind::Array => {
+                let (text, thought) = parts(scan)?;
+                output.text += text;
+                thoughts[0] += thought;
+            }
             b"content" | b"refusal" => output.text += written(scan, &[b"text"])?,
             b"reasoning" => thoughts[0] += written(scan, &[b"text"])?,
             b"reasoning_content" => thoughts[1] += written(scan, &[b"text"])?,
-            b"reasoning_details" => thoughts[2] += written(scan, &[b"text", b"summary", b"data"])?,
+            // An encrypted thought has no text that could be counted.
+            b"reasoning_details" => thoughts[2] += written(scan, &[b"text", b"summary"])?,
             b"tool_calls" | b"function_call" => {
                 let has_calls = scan.peek()? != Kind::Null;
                 let before = scan.at();
@@ -192,6 +198,29 @@ fn output(scan: &mut Scan<'_>) -> Result<Output, Error> {
     }
     output.reasoning = thoughts.into_iter().max().unwrap_or(0);
     Ok(output)
+}
+
+/// Bytes of text and of thought in content of several parts (Mistral thinks in parts of its own).
+fn parts(scan: &mut Scan<'_>) -> Result<(u64, u64), Error> {
+    let (mut text, mut thought) = (0, 0);
+    let mut parts = scan.array()?;
+    while scan.element(&mut parts)? {
+        if scan.peek()? != Kind::Object {
+            text += written(scan, &[b"text"])?;
+            continue;
+        }
+        let mut inside = scan.object()?;
+        while let Some(key) = scan.key(&mut inside)? {
+            match key.raw() {
+                b"thinking" => thought += written(scan, &[b"text"])?,
+                b"text" => text += written(scan, &[b"text"])?,
+                _ => {
+                    scan.skip()?;
+                }
+            }
+        }
+    }
+    Ok((text, thought))
 }
 
 /// Bytes of a string, or of all strings that stand under one of `keys` at any depth.

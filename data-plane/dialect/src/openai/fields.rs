@@ -42,7 +42,7 @@ macro_rules! level {
 
 level! {
     /// The request itself.
-    Top {
+    Field {
         Model = "model", Messages = "messages", Stream = "stream", MaxTokens = "max_tokens",
         MaxCompletionTokens = "max_completion_tokens", StreamOptions = "stream_options", N = "n",
         Temperature = "temperature", TopP = "top_p", Tools = "tools", ToolChoice = "tool_choice",
@@ -117,22 +117,22 @@ level! {
 }
 
 /// Towards providers that do not know them, these members are cut out of the request.
-pub(super) const GATEWAY_ONLY: &[Top] = &[
-    Top::Models,
-    Top::Provider,
-    Top::Usage,
-    Top::Route,
-    Top::Plugins,
-    Top::Transforms,
-    Top::Preset,
-    Top::Debug,
-    Top::SessionId,
-    Top::Trace,
+pub(super) const GATEWAY_ONLY: &[Field] = &[
+    Field::Models,
+    Field::Provider,
+    Field::Usage,
+    Field::Route,
+    Field::Plugins,
+    Field::Transforms,
+    Field::Preset,
+    Field::Debug,
+    Field::SessionId,
+    Field::Trace,
 ];
 
 /// These are carried out here, so no provider gets them: a fallback of its own would be billed at a model that
 /// was not priced.
-pub(super) const NEVER_FORWARDED: &[Top] = &[Top::Models, Top::Route, Top::Plugins, Top::Transforms];
+pub(super) const NEVER_FORWARDED: &[Field] = &[Field::Models, Field::Route, Field::Plugins, Field::Transforms];
 
 /// The fields of one object met so far.
 #[derive(Default)]
@@ -195,7 +195,7 @@ pub(super) mod tests {
     /// Every field that is read, with the JSON around it: `%` stands for the member under test.
     pub(in crate::openai) fn all_fields() -> Vec<(&'static str, &'static str)> {
         let levels: Vec<(&str, Vec<&str>)> = vec![
-            ("%", spellings::<Top>()),
+            ("%", spellings::<Field>()),
             (r#""stream_options":{%}"#, spellings::<StreamOptions>()),
             (r#""usage":{%}"#, spellings::<UsageOptions>()),
             (r#""provider":{%}"#, spellings::<Provider>()),
@@ -220,7 +220,7 @@ pub(super) mod tests {
                 assert_eq!(L::exact(name.as_bytes()), Some(*field));
             }
         }
-        check::<Top>();
+        check::<Field>();
         check::<Provider>();
         check::<Part>();
     }

@@ -10,6 +10,7 @@ mod preferences;
 mod provider_error;
 mod read;
 mod request;
+mod seen;
 mod splice;
 mod stream;
 mod usage;

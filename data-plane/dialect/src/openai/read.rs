@@ -13,15 +13,24 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads an object of one level; `read` gets each known field that is not `null` and must consume its value.
     pub(super) fn object<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.members(path, |reader, field| {
+            if reader.scan.peek()? == Kind::Null {
+                reader.scan.skip()?;
+                return Ok(());
+            }
+            read(reader, field)
+        })
+    }
+
+    /// As [`Reader::object`], but `read` gets the fields that are `null`, too.
+    pub(super) fn members<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
         self.expect(Kind::Object, path, "must be an object")?;
         let mut inside = self.scan.object()?;
         let mut seen = Seen::default();
         while let Some(key) = self.scan.key(&mut inside)? {
             match seen.field::<L>(&key).map_err(|fault| fault.inside(path))? {
-                Some(field) if self.scan.peek()? != Kind::Null => {
-                    read(self, field).map_err(|fault| locate(fault, path))?;
-                }
-                _ => {
+                Some(field) => read(self, field).map_err(|fault| locate(fault, path))?,
+                None => {
                     self.scan.skip()?;
                 }
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::content;
-use super::fields::{self, Level, ResponseFormat, Seen, Top, UsageOptions};
+use super::fields::{self, Field, Level, ResponseFormat, Seen, UsageOptions};
 use super::preferences;
 use super::read::Reader;
 use super::splice::Member;
@@ -39,7 +39,7 @@ pub fn read_request(body: &Bytes, limits: &Limits) -> Result<Call, Fault> {
         let message = format!("the body has {} bytes, the limit is {}", body.len(), limits.body_bytes);
         return Err(Fault::new(FaultKind::TooLarge, "", message));
     }
-    if let Err(error) = std::str::from_utf8(body) {
+    if let Err(error) = simdutf8::compat::from_utf8(body) {
         let message = format!("invalid UTF-8 at byte {}", error.valid_up_to());
         return Err(Fault::new(FaultKind::InvalidUtf8, "", message));
     }
@@ -78,14 +78,14 @@ impl Draft {
         while let Some(key) = reader.scan.key(&mut inside)? {
             let start = key.start();
             self.call.places.next_member(start);
-            match seen.field::<Top>(&key)? {
+            match seen.field::<Field>(&key)? {
                 None => {
                     reader.scan.skip()?;
                 }
                 Some(field) => {
                     reader.scan.peek()?;
                     let value_start = reader.scan.at();
-                    let name = Top::TABLE.get(field.index() as usize).map_or("", |(_, name)| *name);
+                    let name = Field::TABLE.get(field.index() as usize).map_or("", |(_, name)| *name);
                     self.field(field, name, reader)?;
                     let member = Member::new(start, value_start, reader.scan.at(), previous_end);
                     self.call.places.keep(field, member);
@@ -96,23 +96,23 @@ impl Draft {
         Ok(())
     }
 
-    fn field(&mut self, field: Top, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    fn field(&mut self, field: Field, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
         if reader.scan.peek()? == Kind::Null {
             return self.null(field, name, reader);
         }
         let call = &mut self.call;
         match field {
-            Top::Model => self.model = Some(reader.name(name)?),
-            Top::Models => call.models = reader.names(name)?,
-            Top::Messages => {
+            Field::Model => self.model = Some(reader.name(name)?),
+            Field::Models => call.models = reader.names(name)?,
+            Field::Messages => {
                 content::messages(reader, call)?;
                 self.has_messages = true;
             }
-            Top::Stream => call.stream = reader.bool(name)?,
-            Top::StreamOptions => {
+            Field::Stream => call.stream = reader.bool(name)?,
+            Field::StreamOptions => {
                 let places = &mut call.places;
                 let asked = &mut call.usage_asked;
-                reader.object::<fields::StreamOptions>(name, |reader, _| {
+                reader.members::<fields::StreamOptions>(name, |reader, _| {
                     reader.scan.peek()?;
                     let start = reader.scan.at();
                     let include = reader.optional_bool("include_usage")?;
@@ -121,78 +121,78 @@ impl Draft {
                     Ok(())
                 })?;
             }
-            Top::Usage => {
+            Field::Usage => {
                 let asked = &mut call.usage_asked;
                 reader.object::<UsageOptions>(name, |reader, _| {
                     *asked |= reader.optional_bool("include")? == Some(true);
                     Ok(())
                 })?;
             }
-            Top::N => {
+            Field::N => {
                 let n = u32::try_from(reader.whole(name)?).ok().filter(|n| *n > 0);
                 call.n = n.ok_or_else(|| invalid(name, "must be at least 1 and fit into 32 bits"))?;
             }
-            Top::MaxTokens => self.max_tokens = Some(reader.whole(name)?),
-            Top::MaxCompletionTokens => self.max_completion_tokens = Some(reader.whole(name)?),
-            Top::Provider => call.provider = preferences::read(reader)?,
-            Top::ServiceTier => {
+            Field::MaxTokens => self.max_tokens = Some(reader.whole(name)?),
+            Field::MaxCompletionTokens => self.max_completion_tokens = Some(reader.whole(name)?),
+            Field::Provider => call.provider = preferences::read(reader)?,
+            Field::ServiceTier => {
                 let tier = reader.name(name)?;
                 if tier.eq_ignore_ascii_case("auto") {
                     call.unbounded.insert(Unbounded::ServiceTierAuto);
                 }
                 call.service_tier = Some(tier);
             }
-            Top::SessionId => call.session = Some(reader.name(name)?),
-            Top::Tools => content::tools(reader, call)?,
-            Top::Functions => {
+            Field::SessionId => call.session = Some(reader.name(name)?),
+            Field::Tools => content::tools(reader, call)?,
+            Field::Functions => {
                 if reader.nonempty_array(name)? {
                     call.needs.insert(Need::Tools);
                     call.parameters.insert(Parameter::Tools);
                 }
             }
-            Top::FunctionCall => {
+            Field::FunctionCall => {
                 reader.scan.skip()?;
                 call.parameters.insert(Parameter::ToolChoice);
             }
-            Top::ResponseFormat => response_format(reader, call)?,
-            Top::Modalities => content::modalities(reader, call)?,
-            Top::BestOf => {
+            Field::ResponseFormat => response_format(reader, call)?,
+            Field::Modalities => content::modalities(reader, call)?,
+            Field::BestOf => {
                 if reader.whole(name)? > 1 {
                     call.unbounded.insert(Unbounded::BestOf);
                 }
             }
-            Top::SearchParameters => {
+            Field::SearchParameters => {
                 reader.scan.skip()?;
                 call.unbounded.insert(Unbounded::WebSearch);
             }
-            Top::Route => {
+            Field::Route => {
                 let route = reader.name(name)?;
                 if &*route != "fallback" {
                     return Err(unsupported(name, "only \"fallback\" is known"));
                 }
             }
-            Top::Plugins | Top::Transforms => {
+            Field::Plugins | Field::Transforms => {
                 if reader.nonempty_array(name)? {
                     return Err(unsupported(name, "this gateway has none; send an empty list or leave it out"));
                 }
             }
-            Top::Preset | Top::Debug => {
+            Field::Preset | Field::Debug => {
                 return Err(unsupported(name, "this gateway does not offer it"));
             }
-            Top::Trace => {
+            Field::Trace => {
                 reader.scan.skip()?;
             }
             _ => {
                 reader.scan.skip()?;
                 match field {
-                    Top::WebSearchOptions => call.unbounded.insert(Unbounded::WebSearch),
-                    Top::Prediction => call.unbounded.insert(Unbounded::Prediction),
+                    Field::WebSearchOptions => call.unbounded.insert(Unbounded::WebSearch),
+                    Field::Prediction => call.unbounded.insert(Unbounded::Prediction),
                     _ => {}
                 }
             }
         }
         if let Some(parameter) = Parameter::from_name(name)
-            && !matches!(field, Top::Tools | Top::Functions)
+            && !matches!(field, Field::Tools | Field::Functions)
         {
             self.call.parameters.insert(parameter);
         }
@@ -200,11 +200,11 @@ impl Draft {
     }
 
     /// `null` means "not set", except where something must be there.
-    fn null(&mut self, field: Top, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    fn null(&mut self, field: Field, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Fault> {
         reader.scan.skip()?;
         match field {
-            Top::Model => Err(Fault::new(FaultKind::WrongType, name, "must be a string")),
-            Top::Messages => Err(Fault::new(FaultKind::WrongType, name, "must be an array")),
+            Field::Model => Err(Fault::new(FaultKind::WrongType, name, "must be a string")),
+            Field::Messages => Err(Fault::new(FaultKind::WrongType, name, "must be an array")),
             _ => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::fields::{GATEWAY_ONLY, NEVER_FORWARDED, Top};
+use super::fields::{Field, GATEWAY_ONLY, NEVER_FORWARDED};
 use crate::body::{Body, Edit, edit};
 use crate::call::Call;
 use crate::json::{Span, write_quoted};
@@ -72,7 +72,7 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
     first_key: u32,
-    members: Vec<(Top, Member)>,
+    members: Vec<(Field, Member)>,
     /// Whether the member read last is in `members`, and so wants to know its successor.
     last_is_kept: bool,
     include_usage: Option<(Span, bool)>,
@@ -93,8 +93,8 @@ impl Places {
     }
 
     /// The member that was read may have to change.
-    pub(super) fn keep(&mut self, field: Top, member: Member) {
-        let changes = matches!(field, Top::Model | Top::StreamOptions | Top::MaxTokens | Top::MaxCompletionTokens);
+    pub(super) fn keep(&mut self, field: Field, member: Member) {
+        let changes = matches!(field, Field::Model | Field::StreamOptions | Field::MaxTokens | Field::MaxCompletionTokens);
         if changes || GATEWAY_ONLY.contains(&field) {
             self.members.push((field, member));
             self.last_is_kept = true;
@@ -105,18 +105,19 @@ impl Places {
         self.include_usage = Some((Span::new(start, end), value == Some(true)));
     }
 
-    fn find(&self, field: Top) -> Option<&Member> {
+    fn find(&self, field: Field) -> Option<&Member> {
         self.members.iter().find(|(found, _)| *found == field).map(|(_, member)| member)
     }
 }
 
 /// The request as `target` is to get it. `body` is the one that `call` was read from.
 pub fn rewrite(body: &Bytes, call: &Call, target: &Target<'_>) -> Body {
-    let mut rewrite = Rewrite { body, places: &call.places, edits: Vec::with_capacity(4) };
+    let mut rewrite = Rewrite { body, places: &call.places, edits: Vec::with_capacity(4), cuts: Vec::new() };
     rewrite.model(target.provider_model);
     rewrite.usage(call, target.asks_usage);
     rewrite.max_output(call, target.max_output);
     rewrite.cut_gateway_fields(target.drop_gateway_fields);
+    rewrite.carry_out_cuts();
     edit(body, rewrite.edits)
 }
 
@@ -124,13 +125,14 @@ struct Rewrite<'a> {
     body: &'a Bytes,
     places: &'a Places,
     edits: Vec<Edit>,
+    cuts: Vec<Member>,
 }
 
 impl Rewrite<'_> {
     fn model(&mut self, provider_model: &str) {
         let mut quoted = Vec::with_capacity(provider_model.len() + 2);
         write_quoted(&mut quoted, provider_model);
-        match self.places.find(Top::Model) {
+        match self.places.find(Field::Model) {
             Some(member) if member.value.of(self.body) == quoted => {}
             Some(member) => self.replace(member.value, quoted),
             None => self.add("model", &quoted),
@@ -138,20 +140,20 @@ impl Rewrite<'_> {
     }
 
     fn usage(&mut self, call: &Call, rule: AsksUsage) {
-        let member = self.places.find(Top::StreamOptions);
+        let member = self.places.find(Field::StreamOptions);
         match (rule, member) {
             (AsksUsage::Always | AsksUsage::Never, Some(member)) => self.cut(*member),
             (AsksUsage::StreamOptions, _) if call.stream => match (member, self.places.include_usage) {
                 (_, Some((_, true))) => {}
                 (_, Some((place, false))) => self.replace(place, b"true".to_vec()),
-                (Some(member), None) => self.into_stream_options(member.value),
+                (Some(member), None) => self.add_to_stream_options(member.value),
                 (None, None) => self.add("stream_options", br#"{"include_usage":true}"#),
             },
             _ => {}
         }
     }
 
-    fn into_stream_options(&mut self, value: Span) {
+    fn add_to_stream_options(&mut self, value: Span) {
         let text = value.of(self.body);
         let mut inner = text.iter().skip(1).filter(|byte| !byte.is_ascii_whitespace());
         if !text.starts_with(b"{") {
@@ -168,8 +170,8 @@ impl Rewrite<'_> {
             return;
         };
         let (field, name) = match field {
-            MaxOutputField::MaxTokens => (Top::MaxTokens, "max_tokens"),
-            MaxOutputField::MaxCompletionTokens => (Top::MaxCompletionTokens, "max_completion_tokens"),
+            MaxOutputField::MaxTokens => (Field::MaxTokens, "max_tokens"),
+            MaxOutputField::MaxCompletionTokens => (Field::MaxCompletionTokens, "max_completion_tokens"),
         };
         let tokens = tokens.to_string();
         match self.places.find(field) {
@@ -186,15 +188,32 @@ impl Rewrite<'_> {
         }
     }
 
-    /// Cuts a member together with one of its commas. The last member takes the comma before it; if that member
-    /// goes as well, the two cuts touch, and so on down to a member that stays: `messages` always does.
     fn cut(&mut self, member: Member) {
-        if let Some(next) = member.next_start {
-            self.replace(Span { start: member.key_start, end: next }, Vec::new());
-            return;
+        self.cuts.push(member);
+    }
+
+    /// Each member goes with the comma after it. The last one has none: it takes the comma before it, and with it
+    /// the members in between that go as well, down to one that stays; `messages` always does.
+    fn carry_out_cuts(&mut self) {
+        for at in 0..self.cuts.len() {
+            let Some(member) = self.cuts.get(at).copied() else { return };
+            let (start, end) = match member.next_start {
+                Some(next) => (member.key_start, next),
+                None => (self.end_of_what_stays_before(member), member.value.end),
+            };
+            self.replace(Span { start, end }, Vec::new());
         }
-        let start = member.previous_end.unwrap_or(member.key_start);
-        self.replace(Span { start, end: member.value.end }, Vec::new());
+    }
+
+    fn end_of_what_stays_before(&self, last: Member) -> u32 {
+        let mut first = last;
+        while let Some(end) = first.previous_end {
+            match self.cuts.iter().find(|member| member.value.end == end) {
+                Some(previous) => first = *previous,
+                None => return end,
+            }
+        }
+        first.key_start
     }
 
     /// Adds a member at the front, where a comma always fits.

@@ -4,14 +4,15 @@
 //! the usage, writes its terminal event, and only then releases them, so that no client has seen the end of an
 //! answer whose bill was not written.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
-use super::chunk::{Chunk, Form, Output};
-use super::classify::{Classified, classify_in_body};
+use super::chunk::Output;
+use super::classify::Classified;
 use super::cost;
+use super::seen::Seen;
 use super::usage::UsageObject;
-use super::whole::{best_of, decoded};
-use crate::json::Error;
 use crate::sse::{self, Data, Frame, FrameEnds};
 use crate::usage::{Reading, UsageFault};
 
@@ -80,22 +81,6 @@ enum Phase {
     Holding,
     Done,
     Released,
-}
-
-/// What the frames have told so far.
-#[derive(Debug, Default)]
-struct Seen {
-    id: Option<Box<str>>,
-    model: Option<Box<str>>,
-    usage: Option<Reading>,
-    usage_fault: Option<UsageFault>,
-    usage_raw: Option<Bytes>,
-    has_final_usage: bool,
-    finish: Option<Box<str>>,
-    finished: u32,
-    output: Output,
-    error: Option<Classified>,
-    malformed: u32,
 }
 
 #[derive(Debug)]
@@ -276,28 +261,28 @@ impl Stream {
         self.carry_out(verdict, frame, out);
     }
 
-    fn judge(&mut self, chunk: &Bytes, range: std::ops::Range<usize>, lines: u32) -> Verdict {
+    fn judge(&mut self, chunk: &Bytes, range: Range<usize>, lines: u32) -> Verdict {
         let keep = || Verdict::Hold { usage: None, usage_only: false };
         let frame = chunk.get(range.clone()).unwrap_or_default();
         if self.phase == Phase::Done {
             return keep();
         }
         let read = Frame::read(frame, lines);
-        let text = match &read.data {
+        let (source, at) = match &read.data {
             Data::None if self.phase == Phase::Holding => return keep(),
             Data::None => return Verdict::Pass,
-            Data::Line(at) => chunk.slice(range.start + at.start..range.start + at.end),
-            Data::Lines(text) => text.clone(),
+            Data::Line(at) => (chunk, range.start + at.start..range.start + at.end),
+            Data::Lines(text) => (text, 0..text.len()),
         };
-        if text.trim_ascii() == b"[DONE]" {
+        if source.get(at.clone()).is_some_and(|text| text.trim_ascii() == b"[DONE]") {
             return Verdict::Done;
         }
-        match self.seen.read(&text, read.is_error_event, self.options.n) {
+        match self.seen.read(source, at, read.is_error_event, self.options.n) {
             Ok(found) if found.ends => {
                 let usage = found.usage.map(|usage| (usage, read.data));
                 Verdict::Hold { usage, usage_only: found.usage_only }
             }
-            Ok(found) if found.has_output => Verdict::Resume,
+            Ok(found) if found.has_output && self.phase == Phase::Holding => Verdict::Resume,
             _ if self.phase == Phase::Holding => keep(),
             _ => Verdict::Pass,
         }
@@ -331,66 +316,6 @@ impl Stream {
     }
 }
 
-/// What one frame says about the end.
-struct Found {
-    /// It belongs to the terminal part.
-    ends: bool,
-    has_output: bool,
-    usage: Option<UsageObject>,
-    usage_only: bool,
-}
-
-impl Seen {
-    fn read(&mut self, text: &Bytes, is_error_event: bool, n: u32) -> Result<Found, Error> {
-        let chunk = match Chunk::read(text, Form::Chunk) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                self.malformed = self.malformed.saturating_add(1);
-                if !is_error_event {
-                    return Err(error);
-                }
-                self.error.get_or_insert_with(|| classify_in_body(text));
-                return Ok(Found { ends: true, has_output: false, usage: None, usage_only: false });
-            }
-        };
-        if self.id.is_none() {
-            self.id = decoded(chunk.id);
-        }
-        if self.model.is_none() {
-            self.model = decoded(chunk.model);
-        }
-        let choices = &chunk.choices;
-        self.output.add(&choices.output);
-        self.finished = self.finished.saturating_add(choices.finished);
-        if self.finish.is_none() {
-            self.finish = decoded(choices.finish);
-        }
-        let error = chunk.error.or(choices.error).map(|span| span.of(text)).or(is_error_event.then_some(text));
-        let finished_in_error = choices.finish.is_some_and(|reason| reason.is("error"));
-        let failed = error.is_some() || finished_in_error;
-        if failed {
-            self.error.get_or_insert_with(|| classify_in_body(error.unwrap_or_default()));
-        }
-        let told = best_of(chunk.usage.as_ref(), chunk.x_groq_usage.as_ref());
-        if let Some(told) = told {
-            (self.usage, self.usage_fault) = match told {
-                Ok(reading) => (Some(reading.clone()), None),
-                Err(fault) => (None, Some(fault.clone())),
-            };
-            let span = chunk.usage.as_ref().or(chunk.x_groq_usage.as_ref()).map_or_else(Default::default, |usage| usage.span);
-            self.usage_raw = Some(text.slice(span.start as usize..(span.end as usize).min(text.len())));
-        }
-        let is_final = told.is_some() && (choices.count == 0 || self.finished >= n);
-        self.has_final_usage |= is_final && told.is_some_and(|told| told.is_ok());
-        Ok(Found {
-            ends: failed || is_final,
-            has_output: !choices.output.is_empty(),
-            usage_only: is_final && choices.count == 0 && !failed,
-            usage: chunk.usage.filter(|usage| usage.span.of(text).starts_with(b"{")),
-        })
-    }
-}
-
 impl Held {
     fn with_cost(self, cost_picousd: i64, out: &mut Vec<Bytes>) -> Option<Bytes> {
         let Some((usage, data)) = &self.usage else {
@@ -418,7 +343,7 @@ impl Held {
     }
 }
 
-fn pass(chunk: &Bytes, range: std::ops::Range<usize>, out: &mut Vec<Bytes>) {
+fn pass(chunk: &Bytes, range: Range<usize>, out: &mut Vec<Bytes>) {
     if !range.is_empty() {
         out.push(chunk.slice(range));
     }
