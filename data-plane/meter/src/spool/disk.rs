@@ -20,7 +20,11 @@ pub(crate) fn segment_path(log: &Path, number: u32) -> PathBuf {
 
 /// Creates a folder for our own eyes, and its parents.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
 }
 
 /// Makes the names in a folder durable.
@@ -91,20 +95,21 @@ pub(crate) fn write_whole(file: &File, bytes: &[u8], at: u64) -> io::Result<()> 
     }
 }
 
-/// Reads up to `bytes` from `at`; fewer only at the file's end.
-pub(crate) fn read_at(file: &File, at: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut out = vec![0; bytes];
+/// Reads up to `bytes` from `at` into `buffer`, which grows as needed; gives what was read, less only at the file's end.
+pub(crate) fn read_at<'a>(file: &File, at: u64, bytes: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    if buffer.len() < bytes {
+        buffer.resize(bytes, 0);
+    }
     let mut filled = 0;
     while filled < bytes {
-        match file.read_at(&mut out[filled..], at + filled as u64) {
+        match file.read_at(&mut buffer[filled..bytes], at + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    out.truncate(filled);
-    Ok(out)
+    Ok(&buffer[..filled])
 }
 
 /// The incarnations that have a folder; names that are not ours are left alone.

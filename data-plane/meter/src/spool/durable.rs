@@ -36,6 +36,9 @@ pub(crate) struct Shared {
     /// Held for the length of a sync, so that two never share the list of rolled files.
     syncing: Mutex<()>,
     waiters: Mutex<Vec<(Position, Waker)>>,
+    /// Something to happen within the next sync, after the disk was asked and before its answer is published.
+    #[cfg(test)]
+    pub mid_sync: Mutex<Option<std::sync::mpsc::SyncSender<()>>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,8 @@ impl Shared {
             files: Mutex::new(Files { current: file, rolled: Vec::new(), new_name: false }),
             syncing: Mutex::new(()),
             waiters: Mutex::new(Vec::new()),
+            #[cfg(test)]
+            mid_sync: Mutex::new(None),
         }
     }
 
@@ -151,6 +156,11 @@ impl Shared {
         current.sync_data()?;
         if new_name {
             disk::sync_folder(&self.folder)?;
+        }
+        #[cfg(test)]
+        if let Some(rendezvous) = lock(&self.mid_sync).take() {
+            // The channel holds nothing: each message is one meeting.
+            let _ = rendezvous.send(()).and_then(|()| rendezvous.send(()));
         }
         // The room that a rolled segment kept for ends is needed until its successor is durable, and must be given back before a reader
         // can come to release the file.

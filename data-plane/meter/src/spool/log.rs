@@ -2,7 +2,9 @@
 //!
 //! **Room.** Each segment is allocated whole, and at any time the room that is left in the current one holds the largest end of every open
 //! intent and the `closed` record. An intent that would break this rolls the log to a new segment first, and is refused if there is none to
-//! be had. So an end needs no new room, whatever became of the disk; and so recovery, which writes the same records, needs none either.
+//! be had. So an end needs no new room, whatever became of the disk; and so recovery, which writes the same records, needs none either. (Two
+//! things make recovery's file grow beyond its room: orphans that are longer than the largest end, and a machine that dies within a sync
+//! interval of a roll and loses ends that the old segment had room for.)
 //!
 //! **Roll.** The open intents are written again behind the new segment's header, which says how many they are. Until they all are there the
 //! old segment is the log's last one: a half-made successor is ignored.

@@ -68,11 +68,13 @@ pub struct Reader {
     finished: BTreeSet<u64>,
     /// The log that was read last; the next batch starts behind it, so that a busy log does not starve the others.
     turn: u64,
+    /// Where windows are read to.
+    buffer: Vec<u8>,
 }
 
 impl Reader {
     pub(crate) fn new(spool: Spool, cursors: impl IntoIterator<Item = (u64, Position)>) -> Self {
-        Self { spool, intents: false, cursors: cursors.into_iter().collect(), finished: BTreeSet::new(), turn: 0 }
+        Self { spool, intents: false, cursors: cursors.into_iter().collect(), finished: BTreeSet::new(), turn: 0, buffer: Vec::new() }
     }
 
     /// Reads intents too, carried ones included.
@@ -101,7 +103,7 @@ impl Reader {
             let from = self.cursors.get(&incarnation).copied();
             let mut walk = Walk::new(&self.spool, incarnation, standing, from, self.intents);
             let (records, damage) = (batch.records.len(), batch.damage.len());
-            let at_end = match walk.run(max_records, &mut batch) {
+            let at_end = match walk.run(max_records, &mut self.buffer, &mut batch) {
                 Ok(at_end) => at_end,
                 Err(error) => {
                     batch.records.truncate(records);
@@ -148,7 +150,12 @@ impl Reader {
             self.cursors.remove(&incarnation);
             return Ok(true);
         }
-        for (number, bytes) in segments.into_iter().take_while(|(number, _)| *number < cursor.segment) {
+        // What follows the last sync may be needed again, whatever the consumer believes to have read.
+        let needed = match &standing {
+            Standing::Live(shared) => cursor.segment.min(shared.durable().segment),
+            Standing::Dead(_) => cursor.segment,
+        };
+        for (number, bytes) in segments.into_iter().take_while(|(number, _)| *number < needed) {
             let path = disk::segment_path(&folder, number);
             fs::remove_file(&path).map_err(at(&path))?;
             inner.bound.give(bytes);
@@ -200,12 +207,12 @@ impl Walk {
     }
 
     /// Reads into the batch; true if the log is closed and this is its end.
-    fn run(&mut self, max_records: usize, batch: &mut Batch) -> Result<bool, ReadError> {
+    fn run(&mut self, max_records: usize, buffer: &mut Vec<u8>, batch: &mut Batch) -> Result<bool, ReadError> {
         loop {
             if self.limit.is_some_and(|limit| limit <= self.at) {
                 return Ok(self.closed);
             }
-            let read_to = match self.segment(max_records, batch)? {
+            let read_to = match self.segment(max_records, buffer, batch)? {
                 Stop::Full => return Ok(false),
                 Stop::SegmentEnd => Position { segment: self.at.segment + 1, offset: 0 },
                 Stop::Missing => self.at,
@@ -218,7 +225,7 @@ impl Walk {
     }
 
     /// Reads the segment that the cursor is in.
-    fn segment(&mut self, max_records: usize, batch: &mut Batch) -> Result<Stop, ReadError> {
+    fn segment(&mut self, max_records: usize, buffer: &mut Vec<u8>, batch: &mut Batch) -> Result<Stop, ReadError> {
         let path = disk::segment_path(&self.folder, self.at.segment);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stop::Missing),
@@ -232,9 +239,9 @@ impl Walk {
         let mut window = WINDOW_BYTES;
         loop {
             let left = end.saturating_sub(self.at.offset) as usize;
-            let bytes = disk::read_at(&file, self.at.offset.into(), left.min(window)).map_err(at(&path))?;
+            let bytes = disk::read_at(&file, self.at.offset.into(), left.min(window), buffer).map_err(at(&path))?;
             let start = self.at.offset;
-            match self.window(&bytes, max_records, batch) {
+            match self.window(bytes, max_records, batch) {
                 None => return Ok(Stop::Full),
                 Some(tail) if bytes.len() >= left || bytes.is_empty() => {
                     self.note_tail(tail, end, batch);

@@ -49,11 +49,18 @@ pub(crate) enum Outcome {
 }
 
 /// Closes the log of `incarnation` if it is not closed. May die at any point and be run again.
-pub(crate) fn recover(spool: &Path, about: Circumstances, orphan: &dyn Fn(&IntentRecord<'_>) -> Vec<u8>) -> Result<Outcome, RecoveryError> {
+///
+/// `buffer` is where segments are read to: one for all logs, since fresh memory of that size costs more than the reading.
+pub(crate) fn recover(
+    spool: &Path,
+    about: Circumstances,
+    orphan: &dyn Fn(&IntentRecord<'_>) -> Vec<u8>,
+    buffer: &mut Vec<u8>,
+) -> Result<Outcome, RecoveryError> {
     let log = disk::log_folder(spool, about.incarnation);
     let poisoned = about.poisoned || disk::is_poisoned(&log).map_err(at(&log))?;
     let about = Circumstances { poisoned, ..about };
-    let surveys = survey(&log, about)?;
+    let surveys = survey(&log, about, buffer)?;
     let header = surveys.iter().find_map(Survey::header);
     let plan = plan::plan(surveys, about, orphan);
     match plan.map_err(|TooLong { bytes }| RecoveryError::TooLong { bytes, limit: MAX_PAYLOAD_BYTES })? {
@@ -76,15 +83,15 @@ pub(crate) fn recover(spool: &Path, about: Circumstances, orphan: &dyn Fn(&Inten
 }
 
 /// Surveys as many of the last segments as the planner needs, and makes durable what it will build on.
-fn survey(log: &Path, about: Circumstances) -> Result<Vec<Survey>, RecoveryError> {
+fn survey(log: &Path, about: Circumstances, buffer: &mut Vec<u8>) -> Result<Vec<Survey>, RecoveryError> {
     let mut newest_first = Vec::new();
     for (number, _) in disk::segments(log).map_err(at(log))?.into_iter().rev() {
         let path = disk::segment_path(log, number);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(at(&path))?;
         file.sync_data().map_err(at(&path))?;
         let length = file.metadata().map_err(at(&path))?.len();
-        let bytes = disk::read_at(&file, 0, usize::try_from(length).unwrap_or(usize::MAX)).map_err(at(&path))?;
-        newest_first.push(plan::survey(about.incarnation, number, &bytes).map_err(|fault| match fault {
+        let bytes = disk::read_at(&file, 0, usize::try_from(length).unwrap_or(usize::MAX), buffer).map_err(at(&path))?;
+        newest_first.push(plan::survey(about.incarnation, number, bytes).map_err(|fault| match fault {
             HeaderFault::Version(version) => RecoveryError::Version { path: path.clone(), version },
             HeaderFault::Unreadable => RecoveryError::File { path: path.clone(), error: io::ErrorKind::InvalidData.into() },
         })?);

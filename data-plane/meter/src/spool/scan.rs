@@ -92,10 +92,10 @@ impl<'a> Scanner<'a> {
     fn tail(&self, start: usize, whole: usize) -> Tail {
         let at = self.offset(start);
         let rest = self.bytes.get(start..).unwrap_or_default();
-        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+        let filled = filled(rest);
+        if filled == 0 {
             return Tail::Clean { at };
-        };
-        let filled = last + 1;
+        }
         if filled < whole {
             return Tail::Torn { at, end: self.offset(start + filled) };
         }
@@ -106,6 +106,21 @@ impl<'a> Scanner<'a> {
     fn offset(&self, at: usize) -> u32 {
         self.base + at as u32
     }
+}
+
+/// How many of the bytes there are up to the last that is not zero. Whole blocks of zeros are passed at the speed of memory, since most of
+/// a segment may be unused.
+fn filled(bytes: &[u8]) -> usize {
+    let is_blank = |block: &[u8]| block.iter().fold(0, |all, byte| all | byte) == 0;
+    let mut end = bytes.len();
+    for block in bytes.rchunks(4096) {
+        if !is_blank(block) {
+            let last = block.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            return end - block.len() + last;
+        }
+        end -= block.len();
+    }
+    0
 }
 
 #[cfg(test)]
@@ -186,6 +201,18 @@ mod tests {
             bytes[hit] ^= 0x10;
             let expected = Tail::Damaged { at: 88 + ends[1] as u32, end: 88 + ends[2] as u32 };
             assert_eq!(walk(&bytes).2, expected, "byte {hit}");
+        }
+    }
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_wherever_it_is() {
+        for length in [1, 4095, 4096, 4097, 9000] {
+            assert_eq!(filled(&vec![0; length]), 0);
+            for at in [0, length / 2, length - 1] {
+                let mut bytes = vec![0; length];
+                bytes[at] = 1;
+                assert_eq!(filled(&bytes), at + 1, "{at} of {length}");
+            }
         }
     }
 

@@ -178,8 +178,9 @@ impl Spool {
         let folder = options.folder.clone();
         disk::create_folder(&folder).map_err(at(&folder))?;
         let (mut logs, mut recovered, mut used) = (BTreeMap::new(), Vec::new(), 0);
+        let mut buffer = Vec::new();
         for incarnation in disk::incarnations(&folder).map_err(at(&folder))? {
-            let header = match recovery::recover(&folder, Circumstances { incarnation, boot, poisoned: false }, orphan)? {
+            let header = match recovery::recover(&folder, Circumstances { incarnation, boot, poisoned: false }, orphan, &mut buffer)? {
                 Outcome::Discarded => continue,
                 Outcome::WasClosed(header, _) => header,
                 Outcome::Closed(report) => {
@@ -235,7 +236,6 @@ impl Spool {
         disk::write_whole(&file, &header.encode(), 0)?;
         file.sync_all()?;
         disk::sync_folder(folder)?;
-        disk::sync_folder(&self.0.options.folder)?;
         Ok(file)
     }
 
@@ -251,7 +251,7 @@ impl Spool {
         shared.settle();
         let before = log_bytes(&shared.folder)?;
         let about = Circumstances { incarnation, boot: self.0.boot, poisoned: true };
-        let outcome = recovery::recover(&self.0.options.folder, about, &orphan)?;
+        let outcome = recovery::recover(&self.0.options.folder, about, &orphan, &mut Vec::new())?;
         let after = if shared.folder.exists() { log_bytes(&shared.folder)? } else { 0 };
         self.0.bound.give(before.saturating_sub(after));
         let recovered = match outcome {

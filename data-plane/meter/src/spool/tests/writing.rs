@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
+use crate::spool::durable::Rolled;
 use crate::spool::{Closed, Failure, OpenError, Poisoned, Refusal};
 
 #[test]
@@ -198,6 +199,40 @@ fn readers_see_what_is_durable_and_nothing_else() {
 }
 
 #[test]
+fn what_is_written_during_a_sync_is_not_durable_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = start(small(folder.path()));
+    let mut log = spool.open(identity(5)).unwrap();
+    // Also across a roll, where the sync has seen the old file only.
+    for during in [1, 30] {
+        run(&mut log, [during * 1000]);
+        let before = log.written();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+        *log.shared().mid_sync.lock().unwrap() = Some(sender);
+        std::thread::scope(|scope| {
+            let sync = scope.spawn(|| spool.pass());
+            receiver.recv().unwrap();
+            run(&mut log, during * 1000 + 1..during * 1000 + 1 + during);
+            receiver.recv().unwrap();
+            sync.join().unwrap();
+        });
+        assert_eq!(log.durable_position(), before);
+        spool.pass();
+        assert_eq!(log.durable_position(), log.written());
+    }
+    assert!(log.written().segment > 0);
+    assert_eq!(events(&read_all(&spool, false)).len(), 33);
+}
+
+#[test]
+fn a_log_can_be_handed_to_the_thread_that_writes_it() {
+    fn is_send<T: Send + 'static>() {}
+    is_send::<Log>();
+    is_send::<crate::spool::Reader>();
+    is_send::<crate::spool::Durable>();
+}
+
+#[test]
 fn a_failed_commit_is_rewound_and_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, _) = start(small(folder.path()));
@@ -265,6 +300,22 @@ fn a_failed_sync_poisons_the_log_and_the_next_start_knows() {
     drop((log, spool));
     let (_, recovered) = start(small(folder.path()));
     assert_eq!(recovered[0].closed, Closed { last_seq: 2, doubt: true });
+}
+
+#[test]
+fn a_rolled_segment_that_cannot_be_synced_poisons_the_log_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = start(small(folder.path()));
+    let mut log = spool.open(identity(5)).unwrap();
+    let before = log.durable_position();
+    run(&mut log, 0..2);
+    let (pipe, _other) = std::io::pipe().unwrap();
+    let unsyncable = Rolled { file: Arc::new(File::from(std::os::fd::OwnedFd::from(pipe))), end: 0, counted: 0 };
+    let current = File::open(folder.path().join("0000000000000005/00000000.seg")).unwrap();
+    log.shared().roll(Arc::new(current), unsyncable);
+    spool.pass();
+    assert!(log.is_poisoned());
+    assert_eq!(log.durable_position(), before);
 }
 
 #[derive(Default)]
