@@ -1,0 +1,348 @@
+//! The publisher: follows the store, shows the world, serves sessions. A thin shell; every decision is made by the pure parts.
+
+use std::{
+    collections::VecDeque,
+    iter::Peekable,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_stream::StreamExt;
+use waybill_model::world::World;
+use waybill_proto::sync::v1::{ConnectRequest, ConnectResponse, connect_response::Message};
+use waybill_store::{Listing, Position, Read, Store, Update, Watch, keys};
+
+use crate::{
+    Publication,
+    debounce::Debounce,
+    fleet::{Fleet, ProxyStatus},
+    index::{self, Index, Step},
+    session::{Action, Event, Frames, Refusal, Session},
+};
+
+/// The store is listed anew this often and compared with what the watch told: watches have been wrong before.
+const RELIST: Duration = Duration::from_secs(600);
+
+/// The first pause after the store failed; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause between two attempts at the store.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why there is no publisher, or why it lost touch with its store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed; see there whether to retry.
+    #[error("the configuration cannot be read: {0}")]
+    Store(#[from] waybill_store::Error),
+    /// The store's content contradicts itself.
+    #[error("the configuration cannot be indexed: {0}")]
+    Index(#[from] index::Error),
+}
+
+/// The publisher has ended, so what was waited for does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the publisher has stopped")]
+pub struct Stopped;
+
+/// Publishes the configuration of one store. Clones are the same publisher; it ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    _follower: Arc<Follower>,
+}
+
+#[derive(Debug)]
+struct Follower(JoinHandle<()>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    began: Instant,
+    /// The newest publication: what admin reads.
+    newest: watch::Sender<Arc<Publication>>,
+    /// What sessions push: the newest, after its debounce.
+    released: watch::Sender<Arc<Publication>>,
+    fleet: Fleet,
+    sessions: AtomicU64,
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.began + Duration::from_millis(ms)
+    }
+}
+
+impl Publisher {
+    /// Lists the store and begins to follow it. The world is complete when this returns. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn start(store: Arc<dyn Store>) -> Result<Self, Error> {
+        let listing = list(&*store).await?;
+        let index = Index::new(&listing.entries)?;
+        let publication = Arc::new(Publication::first(Arc::clone(index.world())));
+        let shared = Arc::new(Shared {
+            began: Instant::now(),
+            newest: watch::Sender::new(Arc::clone(&publication)),
+            released: watch::Sender::new(publication),
+            fleet: Fleet::new(),
+            sessions: AtomicU64::new(0),
+        });
+        let following = Following { store, shared: Arc::clone(&shared), index, debounce: Debounce::Idle };
+        following.log_faults();
+        let follower = Arc::new(Follower(tokio::spawn(following.run(listing.position))));
+        Ok(Self { shared, _follower: follower })
+    }
+
+    /// The world of the newest complete change set.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(self.shared.newest.borrow().world())
+    }
+
+    /// Follows the newest publication.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Publication>> {
+        self.shared.newest.subscribe()
+    }
+
+    /// Waits until the world has reached a revision.
+    ///
+    /// # Errors
+    /// The publisher has ended.
+    pub async fn wait_for(&self, revision: u64) -> Result<Arc<World>, Stopped> {
+        let mut newest = self.shared.newest.subscribe();
+        let publication = newest.wait_for(|publication| publication.revision() >= revision).await.map_err(|_| Stopped)?;
+        Ok(Arc::clone(publication.world()))
+    }
+
+    /// All proxies, by name.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<ProxyStatus> {
+        self.shared.fleet.proxies(self.shared.now_ms())
+    }
+
+    /// Waits until every connected proxy has applied a revision, and returns them with their verdicts. At once if none is connected.
+    /// How long that may take is the caller's decision.
+    ///
+    /// # Errors
+    /// The publisher has ended.
+    pub async fn applied(&self, revision: u64) -> Result<Vec<ProxyStatus>, Stopped> {
+        let mut changes = self.shared.fleet.changes();
+        loop {
+            changes.borrow_and_update();
+            let proxies = self.proxies();
+            if proxies.iter().all(|proxy| !proxy.connected || proxy.applied_revision >= revision) {
+                return Ok(proxies);
+            }
+            changes.changed().await.map_err(|_| Stopped)?;
+        }
+    }
+
+    /// Serves one proxy over a pair of channels, until either side ends it. Returns why.
+    pub async fn serve(&self, mut requests: mpsc::Receiver<ConnectRequest>, responses: mpsc::Sender<ConnectResponse>) -> Refusal {
+        let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut serving = Serving { shared: &self.shared, number, session: Session::new(self.shared.now_ms()), outbox: Outbox::default() };
+        let refusal = serving.run(&mut requests, &responses).await;
+        if let Some(proxy) = &serving.outbox.proxy {
+            tracing::info!(%proxy, reason = %refusal, "a proxy's stream has ended");
+            self.shared.fleet.left(number, proxy, self.shared.now_ms());
+        }
+        refusal
+    }
+}
+
+/// What waits to be sent to one proxy. Bounded: one push, and the few things that overtake it.
+#[derive(Debug, Default)]
+struct Outbox {
+    first: VecDeque<Message>,
+    frames: Option<Peekable<Frames>>,
+    proxy: Option<String>,
+}
+
+impl Outbox {
+    fn is_empty(&mut self) -> bool {
+        self.first.is_empty() && self.frames.as_mut().is_none_or(|frames| frames.peek().is_none())
+    }
+
+    fn pop(&mut self) -> Option<ConnectResponse> {
+        let first = self.first.pop_front().map(|message| ConnectResponse { message: Some(message) });
+        first.or_else(|| self.frames.as_mut()?.next())
+    }
+}
+
+/// One session with its channels.
+struct Serving<'a> {
+    shared: &'a Shared,
+    number: u64,
+    session: Session,
+    outbox: Outbox,
+}
+
+impl Serving<'_> {
+    async fn run(&mut self, requests: &mut mpsc::Receiver<ConnectRequest>, responses: &mpsc::Sender<ConnectResponse>) -> Refusal {
+        let mut released = self.shared.released.subscribe();
+        loop {
+            let due = self.shared.at(self.session.due_ms());
+            let waiting = !self.outbox.is_empty();
+            let event = tokio::select! {
+                biased;
+                changed = released.changed() => match changed {
+                    Ok(()) => Event::Published,
+                    Err(_) => return Refusal::Closed,
+                },
+                request = requests.recv() => match request {
+                    Some(request) => Event::Received(request),
+                    None => return Refusal::Closed,
+                },
+                () = tokio::time::sleep_until(due) => Event::Tick,
+                permit = responses.reserve(), if waiting => match permit {
+                    Ok(permit) => {
+                        if let Some(response) = self.outbox.pop() {
+                            permit.send(response);
+                        }
+                        continue;
+                    }
+                    Err(_) => return Refusal::Closed,
+                },
+            };
+            let now = Arc::clone(&released.borrow_and_update());
+            if let Some(refusal) = self.on(event, &now) {
+                return refusal;
+            }
+        }
+    }
+
+    fn on(&mut self, event: Event, now: &Publication) -> Option<Refusal> {
+        let mut refusal = None;
+        for action in self.session.on(event, now, self.shared.now_ms()) {
+            match action {
+                Action::Deny(deny) => self.outbox.first.push_back(Message::Deny(deny)),
+                Action::Heartbeat(heartbeat) => self.outbox.first.push_back(Message::Heartbeat(heartbeat)),
+                // What is left of an older push was refused by the proxy: nobody reads it.
+                Action::Push(push) => self.outbox.frames = Some(push.into_iter().peekable()),
+                Action::Close(reason) => refusal = Some(reason),
+            }
+        }
+        if let Some(member) = self.session.member() {
+            self.outbox.proxy.get_or_insert_with(|| member.proxy.clone());
+            self.shared.fleet.update(self.number, member);
+        }
+        refusal
+    }
+}
+
+/// The one watch over the whole configuration.
+struct Following {
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    index: Index,
+    debounce: Debounce,
+}
+
+impl Following {
+    async fn run(mut self, mut position: Position) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.follow(position).await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "the watch of the configuration has ended; it is listed anew");
+                    self.release_after(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            match self.relist().await {
+                Ok(listed) => position = listed,
+                Err(error) => tracing::warn!(%error, "the configuration cannot be listed"),
+            }
+        }
+    }
+
+    /// Follows the watch until it fails or it is time to check on it.
+    async fn follow(&mut self, position: Position) -> Result<(), Error> {
+        let mut watch: Watch = self.store.watch(keys::config(), position).await?;
+        let relist = Instant::now() + RELIST;
+        loop {
+            let due = self.debounce.due_ms().map(|ms| self.shared.at(ms));
+            tokio::select! {
+                update = watch.next() => match update {
+                    Some(Ok(Update::Batch(batch))) => {
+                        let step = self.index.follow(&batch.events)?;
+                        self.publish(step);
+                    }
+                    Some(Ok(Update::Progress(_))) => {}
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(due.unwrap_or(relist)), if due.is_some() => self.release(),
+                () = tokio::time::sleep_until(relist) => return Ok(()),
+            }
+        }
+    }
+
+    async fn relist(&mut self) -> Result<Position, Error> {
+        let listing = list(&*self.store).await?;
+        let shown = self.index.world().revision();
+        let step = self.index.relist(&listing.entries)?;
+        if let Some(step) = step.as_ref().filter(|step| step.world.revision() == shown) {
+            let resources = step.changed.len();
+            tracing::error!(revision = shown, resources, "the watch of the store had told something else than the store holds; repaired");
+        }
+        self.publish(step);
+        Ok(listing.position)
+    }
+
+    fn publish(&mut self, step: Option<Step>) {
+        let Some(step) = step else { return };
+        let (next, urgent) = self.shared.newest.borrow().after(step);
+        self.log_faults();
+        self.debounce = self.debounce.changed(self.shared.now_ms(), urgent);
+        self.shared.newest.send_replace(Arc::new(next));
+    }
+
+    fn release(&mut self) {
+        let newest = Arc::clone(&self.shared.newest.borrow());
+        self.debounce = Debounce::Idle;
+        self.shared.released.send_replace(newest);
+    }
+
+    /// What is published already does not wait for the store to come back.
+    async fn release_after(&mut self, pause: Duration) {
+        if self.debounce.due_ms().is_some() {
+            self.release();
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    fn log_faults(&self) {
+        for fault in self.index.faults() {
+            tracing::error!(kind = %fault.kind, uid = %fault.uid, fault = %fault.message, "a stored resource cannot be read");
+        }
+    }
+}
+
+async fn list(store: &dyn Store) -> Result<Listing, waybill_store::Error> {
+    store.list(&Read::now(keys::config())).await
+}
+
+#[cfg(test)]
+mod tests;
