@@ -17,6 +17,11 @@ Rules
   litellm 1.106.2 was packed on 2026-10-21, and its entries that name the provider's own page as their `source` are taken as of that day. The
   item names it and the script says so. genai-prices dates neither its entries nor drops old ones, so it only confirms or is reported.
 - litellm adds what the base does not have: prices of service tiers, and chat models published after the base was read.
+- A price for cached input above the one for input is a mistake at the source; it is left out, and input's price holds.
+- A price for writing a cache below the one for input is the storage alone (Gemini through OpenRouter: "input plus storage"), so input is added.
+- OpenRouter's own list is of May 2026; what models.dev says of it on 2026-07-02 is newer, adds models, and is taken where it differs. Neither
+  lists the prices of long contexts well: a band is taken if two collections have it, or if the author's own endpoint has it and its other
+  prices are the same (OpenRouter hands on the provider's price).
 - A price that changes with the hour (DeepSeek) is taken at its dearest, and the item says so in its note.
 - An offer with a price that no meter can hold is left out: its bill could not be right.
 - A price of 0 for cached input beside a price for input means "not listed" at the sources, so it is left out and input's price holds.
@@ -271,6 +276,9 @@ def cleaned(provider, item, rates):
         if meter.startswith("cache_") and amount == 0 and fallback:
             say(provider, item, f"{meter} of 0 taken as not listed")
             del found[meter, tier, band]
+        elif meter == "cache_read" and fallback is not None and amount > fallback:
+            say(provider, item, f"cache_read of {text_of(amount)} above input of {text_of(fallback)} left out")
+            del found[meter, tier, band]
         elif (fallback is not None and amount == fallback and alone) or (meter in ("request", "search") and amount == 0):
             del found[meter, tier, band]
     return found
@@ -333,6 +341,16 @@ def whole(rates, tier, bands):
     """A tier that lacks a band is kept only if it is dearer than the standard: then what it lacks is not billed too low."""
     own = {key[2] for key in rates if key[1] == tier}
     return own == bands or (("input", tier, 0) in rates and rates["input", tier, 0] > rates[INPUT])
+
+
+def with_input(rates):
+    """Prices of cache writes that are given as storage alone, with the input that is charged besides."""
+    found = dict(rates)
+    for (meter, tier, band), amount in rates.items():
+        base = rates.get(("input", tier, band), rates.get(INPUT))
+        if meter == "cache_write_5m" and base is not None and 0 < amount < base:
+            found[meter, tier, band] = amount + base
+    return found
 
 
 def where(key):
@@ -417,7 +435,7 @@ def item_of(slug, name, offer, rates, taken, parameters, note=None):
         "name": offer["name"],
         "item": name,
         "context": int(limit.get("context") or 0),
-        "output": int(limit.get("output") or 0),
+        "output": min(int(limit.get("output") or 0), int(limit.get("context") or limit.get("output") or 0)),
         "created": seconds(offer["release_date"]) if offer.get("release_date") else 0,
         "in": modalities(offer["modalities"]["input"], INPUTS),
         "out": [word for word in ("text", "image", "audio") if word in offer["modalities"]["output"]],
@@ -548,9 +566,11 @@ def from_litellm(provider, sources, offers, listed):
 
 def from_openrouter(provider, sources):
     genai = genai_index(sources, provider)
+    offers = sources[MODELS_DEV]["providers"]["openrouter"]["models"]
+    listed = {model["id"]: model["supported_parameters"] for model in sources[OPENROUTER_LIST]["data"]}
     for model in sorted(sources[OPENROUTER_LIST]["data"], key=lambda model: model["id"]):
         name, shape = model["id"], model["architecture"]
-        if name.startswith("~") or model.get("expiration_date") or "text" not in shape["output_modalities"]:
+        if name.startswith("~") or model.get("expiration_date") or "text" not in shape["output_modalities"] or NOT_CHAT.search(name):
             continue
         if "image" in shape["output_modalities"] or "audio" in shape["output_modalities"]:
             say(provider, name, "left out: the list has no price for its image or audio output")
@@ -558,21 +578,76 @@ def from_openrouter(provider, sources):
         if Decimal(model["pricing"]["prompt"]) < 0:
             continue
         try:
-            rates = rates_of_openrouter(model["pricing"])
+            rates = with_input(rates_of_openrouter(model["pricing"]))
         except Unpriceable as cause:
             say(provider, name, f"left out: {cause}")
             continue
-        third = sources[LITELLM].get("openrouter/" + name)
-        rates, taken, _ = settle(provider, name, cleaned(provider, name, rates), genai.get(name.lower()), third)
+        rates, taken = newer(provider, name, cleaned(provider, name, rates), offers.get(name))
+        rates = with_bands(provider, name, rates, offers.get(name), genai.get(name.lower()), sources)
         top = model["top_provider"]
         offer = {
             "name": model["name"],
             "limit": {"context": top.get("context_length") or model["context_length"], "output": top.get("max_completion_tokens")},
             "modalities": {"input": shape["input_modalities"], "output": shape["output_modalities"]},
         }
-        item = item_of(name, name, offer, cleaned(provider, name, rates), taken, sorted(set(model["supported_parameters"]) & PARAMETERS))
+        item = item_of(name, name, offer, cleaned(provider, name, rates), None, sorted(set(model["supported_parameters"]) & PARAMETERS))
         item["created"] = int(model["created"])
+        if taken:
+            item["from"] = MODELS_DEV
         yield item
+    for name, offer in sorted(offers.items()):
+        if name in listed or name.startswith(("~", "openrouter/")) or not is_chat(offer, name) or offer.get("status") == "deprecated":
+            continue
+        try:
+            rates = with_input(rates_of_models_dev(offer.get("cost") or {}))
+        except Unpriceable as cause:
+            say(provider, name, f"left out: {cause}")
+            continue
+        if INPUT not in rates or OUTPUT not in rates:
+            say(provider, name, "left out: no price")
+            continue
+        rates = {key: amount for key, amount in rates.items() if not key[2]}
+        rates = with_bands(provider, name, cleaned(provider, name, rates), offer, genai.get(name.lower()), sources)
+        say(provider, name, f"added from {MODELS_DEV}")
+        item = item_of(name, name, offer, rates, None, parameters_of(provider, offer, name, listed))
+        item["from"] = MODELS_DEV
+        yield item
+
+
+def newer(provider, name, rates, offer):
+    """The rates of the list with the later ones of models.dev in the place of those that differ."""
+    taken = False
+    for key, amount in sorted(with_input(rates_of_models_dev((offer or {}).get("cost") or {})).items()):
+        if not key[2] and key in rates and differs(rates[key], amount):
+            say(provider, name, f"{where(key)}: {text_of(rates[key])} -> {text_of(amount)} ({MODELS_DEV} is newer)")
+            rates[key], taken = amount, True
+    return rates, taken
+
+
+def with_bands(provider, name, rates, offer, second, sources):
+    author = name.split("/")[0]
+    host = next((PROVIDERS[own] for own in AUTHORS_OWN if PROVIDERS[own][3] == author), None)
+    own = sources[MODELS_DEV]["providers"][host[0]]["models"].get(name.split("/", 1)[1], {}) if host else {}
+    own_rates = with_input(rates_of_models_dev(own.get("cost") or {}))
+    here = with_input(rates_of_models_dev((offer or {}).get("cost") or {}))
+    there = rates_of_genai(second["prices"]) if second else {}
+    same = all(key in own_rates and not differs(own_rates[key], rates[key]) for key in (INPUT, OUTPUT))
+    found = dict(rates)
+    for key in sorted(set(here) | set(own_rates)):
+        if not key[2] or (key[0], "", 0) not in rates:
+            continue
+        if key in here and key in there and not differs(here[key], there[key]):
+            found[key] = here[key]
+        elif same and key in own_rates:
+            found[key] = own_rates[key]
+        else:
+            say(provider, name, f"{where(key)} not taken: no second collection has it")
+    # Storage does not grow with the context, input does.
+    for meter, tier, band in list(found):
+        write = found.get(("cache_write_5m", "", 0))
+        if meter == "input" and band and write is not None and ("cache_write_5m", tier, band) not in found:
+            found["cache_write_5m", tier, band] = write + found["input", tier, band] - found[INPUT]
+    return found
 
 
 def from_genai_routers(provider, sources):
@@ -624,7 +699,11 @@ def write(folder, provider, items, sources):
     items = sorted(items, key=lambda item: item["item"])
     check_unique(provider, items)
     source, day = source_of(provider, sources)
-    taken = sum(1 for item in items if "from" in item)
+    taken = sum(1 for item in items if item.get("from") == LITELLM)
+    newer_prices = sum(1 for item in items if item.get("from") == MODELS_DEV)
+    if newer_prices:
+        own = sources[MODELS_DEV]["source"]
+        source += f"; prices of {newer_prices} items from {own['repo']} {own['commit'][:12]} (MIT), {own['date']}, where it is newer"
     if taken:
         source += f"; prices of {taken} items from BerriAI/litellm 1.106.2 (MIT), 2026-10-21, where it is newer"
     if provider == "perplexity":
@@ -635,7 +714,7 @@ def write(folder, provider, items, sources):
         handle.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "items": [\n')
         handle.write(",\n".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in items))
         handle.write("\n]}\n")
-    print(f"{provider}: {len(items)} items, {os.path.getsize(path)} bytes, {taken} with other prices")
+    print(f"{provider}: {len(items)} items, {os.path.getsize(path)} bytes, {taken + newer_prices} with newer prices")
 
 
 def report_shared(all_items):

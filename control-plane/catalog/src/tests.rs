@@ -132,6 +132,10 @@ const PRICES: &[(&str, &str, &str, &str, u64, &str)] = &[
     ("openrouter", "anthropic/claude-sonnet-4.5", "input", "", 0, "3.00"),
     ("openrouter", "anthropic/claude-sonnet-4.5", "cache_write_5m", "", 0, "3.75"),
     ("openrouter", "anthropic/claude-sonnet-4.5", "output", "", 0, "15.00"),
+    ("openrouter", "anthropic/claude-sonnet-4.5", "input", "", 200_000, "6.00"),
+    ("openrouter", "google/gemini-2.5-pro", "input", "", 200_000, "2.50"),
+    // Input at 1.25 and storage for five minutes at 4.50 an hour and million tokens.
+    ("openrouter", "google/gemini-2.5-pro", "cache_write_5m", "", 0, "1.625"),
 ];
 
 #[test]
