@@ -27,87 +27,38 @@ Rules
 - A price of 0 for cached input beside a price for input means "not listed" at the sources, so it is left out and input's price holds.
 - One canonical slug never stands for two models; offers that would share one within a provider are told apart or refused.
 """
+
 import json
 import os
 import re
 import sys
 from collections import Counter
 from datetime import datetime, timezone
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
-MODELS_DEV = "models.dev"
-GENAI = "genai-prices"
-OPENROUTER_LIST = "openrouter-models"
-LITELLM = "litellm"
+sys.dont_write_bytecode = True
 
-# name here -> (id in models.dev, id in genai-prices, prefix in litellm, author of models without one)
-PROVIDERS = {
-    "openai": ("openai", "openai", "", "openai"),
-    "openrouter": ("openrouter", "openrouter", "openrouter/", None),
-    "groq": ("groq", "groq", "groq/", None),
-    "mistral": ("mistral", "mistral", "mistral/", "mistralai"),
-    "deepseek": ("deepseek", "deepseek", "deepseek/", "deepseek"),
-    "xai": ("xai", "x-ai", "xai/", "x-ai"),
-    "together": ("togetherai", "together", "together_ai/", None),
-    "fireworks": ("fireworks-ai", "fireworks", "fireworks_ai/", None),
-    "cerebras": ("cerebras", "cerebras", "cerebras/", None),
-    "perplexity": ("perplexity", "perplexity", "perplexity/", "perplexity"),
-    "gemini": ("google", "google", "gemini/", "google"),
-    "nvidia": ("nvidia", None, "nvidia_nim/", None),
-    "huggingface": ("huggingface", None, "huggingface/", None),
-    "zai": ("zai", None, "zai/", "z-ai"),
-    "moonshot": ("moonshotai", "moonshotai", "moonshot/", "moonshotai"),
-    "deepinfra": ("deepinfra", None, "deepinfra/", None),
-    "novita": ("novita-ai", "novita", "novita/", None),
-}
-
-# Providers that serve their own models, so that a model new at them needs no other name.
-AUTHORS_OWN = {"openai", "mistral", "deepseek", "xai", "gemini", "zai", "moonshot"}
-
-# Authors under the names that callers know.
-AUTHORS = {
-    "alibaba": "qwen",
-    "deepseek-ai": "deepseek",
-    "liquidai": "liquid",
-    "meta": "meta-llama",
-    "minimaxai": "minimax",
-    "mistral": "mistralai",
-    "stepfun-ai": "stepfun",
-    "xai": "x-ai",
-    "xiaomimimo": "xiaomi",
-    "zai-org": "z-ai",
-    "zai": "z-ai",
-    "zhipuai": "z-ai",
-}
-
-# Authors by the beginning of a model's own name, for hosts that leave the author out.
-FAMILIES = {
-    "deepseek": "deepseek",
-    "gemma": "google",
-    "glm": "z-ai",
-    "gpt-oss": "openai",
-    "kimi": "moonshotai",
-    "llama": "meta-llama",
-    "minimax": "minimax",
-    "mistral": "mistralai",
-    "mixtral": "mistralai",
-    "qwen": "qwen",
-}
-
-# (provider, its name of the model) -> slug, where the host's name is its own.
-SLUGS = {
-    ("groq", "llama-3.1-8b-instant"): "meta-llama/llama-3.1-8b-instruct",
-    ("groq", "llama-3.3-70b-versatile"): "meta-llama/llama-3.3-70b-instruct",
-    ("cerebras", "zai-glm-4.7"): "z-ai/glm-4.7",
-}
-
-# (provider, its name of the model) -> why it is left out.
-LEFT_OUT = {
-    ("deepseek", "deepseek-chat"): "another name of deepseek-v4-flash; elsewhere the slug means DeepSeek V3",
-    ("deepseek", "deepseek-reasoner"): "another name of deepseek-v4-flash; elsewhere the slug means DeepSeek R1",
-}
-
-NOT_CHAT = re.compile(r"embed|rerank|guard|safety|whisper|tts|transcri|moderation|gliner|nemoretriever|esm|paligemma|bevformer|riva|ocr|-image|flux")
+from names import AUTHORS_OWN, FAMILIES, GENAI, LEFT_OUT, LITELLM, MODELS_DEV, NOT_CHAT, OPENROUTER_LIST, PROVIDERS, is_chat, slug_of
+from rates import (
+    INPUT,
+    ORDER,
+    OUTPUT,
+    Unpriceable,
+    cleaned,
+    newer,
+    rates_of_genai,
+    rates_of_litellm,
+    rates_of_models_dev,
+    rates_of_openrouter,
+    request_fee,
+    said,
+    say,
+    settle,
+    text_of,
+    whole,
+    with_bands,
+    with_input,
+)
 
 PARAMETERS = {
     "temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty", "max_tokens",
@@ -117,178 +68,16 @@ PARAMETERS = {
 INPUTS = {"text": "text", "image": "image", "pdf": "file", "file": "file", "audio": "audio", "video": "video"}
 INPUT_ORDER = ["text", "image", "file", "audio", "video"]
 
-METERS = {
-    "input": "input",
-    "output": "output",
-    "cache_read": "cache_read",
-    "cache_write": "cache_write_5m",
-    "reasoning": "reasoning",
-    "input_audio": "audio_input",
-    "output_audio": "audio_output",
-    # Spellings that the collection itself calls typing errors.
-    "cache_input": "cache_read",
-    "cached_input": "cache_read",
-    "cached_write": "cache_write_5m",
-}
-GENAI_METERS = {
-    "input_mtok": "input",
-    "output_mtok": "output",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write_5m",
-    "input_audio_mtok": "audio_input",
-    "output_audio_mtok": "audio_output",
-}
-OPENROUTER_METERS = {
-    "prompt": "input",
-    "completion": "output",
-    "input_cache_read": "cache_read",
-    "input_cache_write": "cache_write_5m",
-    "internal_reasoning": "reasoning",
-    "audio": "audio_input",
-    "image": "image_input",
-}
-ORDER = ["input", "cache_read", "cache_write_5m", "output", "reasoning", "audio_input", "audio_output", "image_input", "request", "search"]
-MILLION = Decimal(1_000_000)
-FINEST = Decimal(1).scaleb(-12)
-ROUNDING = Decimal("0.005")
-INPUT, OUTPUT = ("input", "", 0), ("output", "", 0)
+# Of what the base does not have: other kinds of endpoints, moving aliases, experiments, and names with a price of their own making.
+NOT_ADDED = re.compile(r"audio|realtime|search|latest|exp|auto|vibe-cli|\bpreview-\d\d-\d\d")
 
 # The day on which this was last run: what ends before it is left out.
 BUILT = "2026-11-24"
-
-said = []
-
-
-def say(provider, item, text):
-    said.append(f"{provider}: {item}: {text}")
-
-
-class Unpriceable(Exception):
-    """The offer has a price that no meter can hold."""
 
 
 def load(folder, name):
     with open(os.path.join(folder, name), encoding="utf-8") as handle:
         return json.load(handle, parse_float=Decimal, parse_int=Decimal)
-
-
-def price(value):
-    """USD per million as a decimal of at most 12 places."""
-    return Decimal(str(value)).quantize(FINEST, rounding=ROUND_HALF_EVEN)
-
-
-def text_of(value):
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-# --- rates: {(meter, tier, band): price per million} -----------------------------------------------------------------------------------------
-
-
-def rates_of_models_dev(cost):
-    rates = {}
-    for key, value in cost.items():
-        if key == "tiers":
-            for tier in value:
-                band = tier["tier"]
-                if band.get("type", "context") != "context":
-                    raise Unpriceable(f"a tier by {band['type']}")
-                for meter, amount in tier.items():
-                    if meter != "tier":
-                        rates[METERS[meter], "", int(band["size"])] = price(amount)
-        elif key == "context_over_200k":
-            for meter, amount in value.items():
-                rates[METERS[meter], "", 200_000] = price(amount)
-        elif key in METERS:
-            rates[METERS[key], "", 0] = price(value)
-        else:
-            raise Unpriceable(f"a price for `{key}`")
-    return rates
-
-
-def rates_of_genai(prices):
-    if isinstance(prices, list):
-        plain = [row["prices"] for row in prices if set(row.get("constraint", {})) <= {"start_date"}]
-        prices = plain[-1] if plain else {}
-    rates = {}
-    for key, value in prices.items():
-        meter = GENAI_METERS.get(key)
-        if key == "requests_kcount":
-            rates["request", "", 0] = price(Decimal(str(value)) * 1000)
-        elif meter is None:
-            continue
-        elif isinstance(value, dict):
-            rates[meter, "", 0] = price(value["base"])
-            for tier in value["tiers"]:
-                rates[meter, "", int(tier["start"])] = price(tier["price"])
-        else:
-            rates[meter, "", 0] = price(value)
-    return rates
-
-
-def rates_of_openrouter(pricing):
-    rates = {}
-    for key, value in pricing.items():
-        amount = price(Decimal(value) * MILLION)
-        if key in OPENROUTER_METERS:
-            rates[OPENROUTER_METERS[key], "", 0] = amount
-        elif key == "web_search":
-            rates["search", "", 0] = amount
-        elif key == "request":
-            rates["request", "", 0] = amount
-        elif amount != 0:
-            raise Unpriceable(f"a price for `{key}`")
-    return rates
-
-
-LITELLM_KEY = re.compile(
-    r"(?P<meter>input_cost_per_token|output_cost_per_token|cache_read_input_token_cost|cache_creation_input_token_cost|input_cost_per_audio_token"
-    r"|output_cost_per_audio_token|output_cost_per_reasoning_token)(?P<hour>_above_1hr)?(_above_(?P<band>\d+)k_tokens)?(_(?P<tier>flex|priority))?"
-)
-LITELLM_METERS = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "cache_read_input_token_cost": "cache_read",
-    "cache_creation_input_token_cost": "cache_write_5m",
-    "input_cost_per_audio_token": "audio_input",
-    "output_cost_per_audio_token": "audio_output",
-    "output_cost_per_reasoning_token": "reasoning",
-}
-
-
-def rates_of_litellm(entry):
-    rates = {}
-    for name, value in entry.items():
-        found = LITELLM_KEY.fullmatch(name)
-        if found and not found["hour"] and value is not None:
-            key = LITELLM_METERS[found["meter"]], found["tier"] or "", int(found["band"] or 0) * 1000
-            rates[key] = price(Decimal(str(value)) * MILLION)
-    return rates
-
-
-def cleaned(provider, item, rates):
-    """Leaves out what says nothing: cached input for 0, and what equals the meter it falls back to."""
-    back = {"cache_read": "input", "cache_write_5m": "input", "audio_input": "input", "image_input": "input", "reasoning": "output", "audio_output": "output"}
-    found = dict(rates)
-    for (meter, tier, band), amount in rates.items():
-        fallback = rates.get((back.get(meter), tier, band))
-        alone = not any(other == meter and (by, at) != (tier, band) for other, by, at in rates)
-        if meter.startswith("cache_") and amount == 0 and fallback:
-            say(provider, item, f"{meter} of 0 taken as not listed")
-            del found[meter, tier, band]
-        elif meter == "cache_read" and fallback is not None and amount > fallback:
-            say(provider, item, f"cache_read of {text_of(amount)} above input of {text_of(fallback)} left out")
-            del found[meter, tier, band]
-        elif (fallback is not None and amount == fallback and alone) or (meter in ("request", "search") and amount == 0):
-            del found[meter, tier, band]
-    return found
-
-
-def differs(one, other):
-    return abs(one - other) > ROUNDING * max(abs(one), abs(other))
-
-
-# --- matching ---------------------------------------------------------------------------------------------------------------------------
 
 
 def names_of(match):
@@ -304,93 +93,6 @@ def genai_index(sources, provider):
         for name in [entry["id"], *names_of(entry["match"])]:
             index.setdefault(name.lower(), entry)
     return index
-
-
-def settle(provider, item, rates, second, third):
-    """The rates after a look at the newer collection, whether prices of it were taken, and whether another one agrees with the base."""
-    confirmed, taken = False, False
-    if second is not None:
-        other = rates_of_genai(second["prices"])
-        confirmed = agreement(rates, other)
-        for key in sorted(key for key in rates if key in other and differs(rates[key], other[key])):
-            say(provider, item, f"{where(key)}: {text_of(rates[key])} stands, {GENAI} (entries undated) has {text_of(other[key])}")
-    if third is not None:
-        other = cleaned(provider, item, rates_of_litellm(third))
-        confirmed = confirmed or agreement(rates, other) or "source" in third
-        for key in sorted(other):
-            if key in rates and not differs(rates[key], other[key]):
-                continue
-            if key[1] and (key[0], "", key[2]) not in rates and (key[0], "", key[2]) not in other:
-                continue
-            if "source" not in third:
-                say(provider, item, f"{where(key)}: {LITELLM} (without a source) has {text_of(other[key])}, not taken")
-                continue
-            if key in rates:
-                say(provider, item, f"{where(key)}: {text_of(rates[key])} -> {text_of(other[key])} ({LITELLM} is newer)")
-            rates[key] = other[key]
-            taken = True
-        bands = {key[2] for key in rates if key[1] == ""}
-        for tier in {key[1] for key in rates} - {""}:
-            if not whole(rates, tier, bands):
-                say(provider, item, f"tier {tier} left out: it is cheaper, and its bands are not the standard ones")
-                rates = {key: amount for key, amount in rates.items() if key[1] != tier}
-    return rates, taken, confirmed
-
-
-def whole(rates, tier, bands):
-    """A tier that lacks a band is kept only if it is dearer than the standard: then what it lacks is not billed too low."""
-    own = {key[2] for key in rates if key[1] == tier}
-    return own == bands or (("input", tier, 0) in rates and rates["input", tier, 0] > rates[INPUT])
-
-
-def with_input(rates):
-    """Prices of cache writes that are given as storage alone, with the input that is charged besides."""
-    found = dict(rates)
-    for (meter, tier, band), amount in rates.items():
-        base = rates.get(("input", tier, band), rates.get(INPUT))
-        if meter == "cache_write_5m" and base is not None and 0 < amount < base:
-            found[meter, tier, band] = amount + base
-    return found
-
-
-def where(key):
-    return f"{key[0]}{' ' + key[1] if key[1] else ''}{f' above {key[2]}' if key[2] else ''}"
-
-
-def agreement(rates, other):
-    shared = [key for key in rates if key in other]
-    return INPUT in shared and OUTPUT in shared and not any(differs(rates[key], other[key]) for key in shared)
-
-
-def request_fee(provider, third):
-    """Perplexity takes a fee per request by the size of the search context; `low` is what a request that says nothing gets."""
-    fees = (third or {}).get("search_context_cost_per_query", {})
-    if provider != "perplexity" or "search_context_size_low" not in fees:
-        return {}
-    return {("request", "", 0): price(fees["search_context_size_low"] * MILLION)}
-
-
-# --- slugs ------------------------------------------------------------------------------------------------------------------------------
-
-
-def slug_of(provider, name, base):
-    if (provider, name) in SLUGS:
-        return SLUGS[provider, name]
-    raw = (base or name).lower()
-    if provider == "fireworks" and not base:
-        raw = re.sub(r"(?<=\d)p(?=\d)", ".", raw.rsplit("/", 1)[-1])
-    author, _, own = raw.rpartition("/")
-    if not author:
-        family = [by for beginning, by in FAMILIES.items() if own.startswith(beginning)]
-        author = PROVIDERS[provider][3] or (family[0] if family else provider)
-    author = AUTHORS.get(author, author)
-    slug = f"{author}/{own}"
-    if not re.fullmatch(r"[a-z0-9._\-:/@~]{1,100}", slug):
-        raise ValueError(f"{provider}: {name}: no slug: {slug}")
-    return slug
-
-
-# --- items ------------------------------------------------------------------------------------------------------------------------------
 
 
 def seconds(date):
@@ -453,11 +155,6 @@ def written(rates):
     """[[meter, tier, band, USD per million as text], …] in the order of the meters."""
     order = sorted(rates.items(), key=lambda pair: (ORDER.index(pair[0][0]), *pair[0][1:]))
     return [[meter, tier, band, text_of(amount)] for (meter, tier, band), amount in order]
-
-
-def is_chat(offer, name):
-    modes = offer.get("modalities", {})
-    return "text" in modes.get("input", []) and modes.get("output") == ["text"] and not NOT_CHAT.search(name.lower())
 
 
 def ends(entry):
@@ -530,7 +227,7 @@ def from_litellm(provider, sources, offers, listed):
         if any(by != PROVIDERS[provider][3] and name.removeprefix("zai-").startswith(family) for family, by in FAMILIES.items()):
             # The host serves a model of another author under a name of its own; which one it is cannot be told from the name alone.
             continue
-        if "/" in name or ":" in name or NOT_CHAT.search(name) or re.search(r"audio|realtime|search|latest|exp|auto|vibe-cli|\bpreview-\d\d-\d\d", name):
+        if "/" in name or ":" in name or NOT_CHAT.search(name) or NOT_ADDED.search(name):
             continue
         if not (entry.get("supports_function_calling") and entry.get("max_input_tokens")):
             continue
@@ -614,42 +311,6 @@ def from_openrouter(provider, sources):
         yield item
 
 
-def newer(provider, name, rates, offer):
-    """The rates of the list with the later ones of models.dev in the place of those that differ."""
-    taken = False
-    for key, amount in sorted(with_input(rates_of_models_dev((offer or {}).get("cost") or {})).items()):
-        if not key[2] and key in rates and differs(rates[key], amount):
-            say(provider, name, f"{where(key)}: {text_of(rates[key])} -> {text_of(amount)} ({MODELS_DEV} is newer)")
-            rates[key], taken = amount, True
-    return rates, taken
-
-
-def with_bands(provider, name, rates, offer, second, sources):
-    author = name.split("/")[0]
-    host = next((PROVIDERS[own] for own in AUTHORS_OWN if PROVIDERS[own][3] == author), None)
-    own = sources[MODELS_DEV]["providers"][host[0]]["models"].get(name.split("/", 1)[1], {}) if host else {}
-    own_rates = with_input(rates_of_models_dev(own.get("cost") or {}))
-    here = with_input(rates_of_models_dev((offer or {}).get("cost") or {}))
-    there = rates_of_genai(second["prices"]) if second else {}
-    same = all(key in own_rates and not differs(own_rates[key], rates[key]) for key in (INPUT, OUTPUT))
-    found = dict(rates)
-    for key in sorted(set(here) | set(own_rates)):
-        if not key[2] or (key[0], "", 0) not in rates:
-            continue
-        if key in here and key in there and not differs(here[key], there[key]):
-            found[key] = here[key]
-        elif same and key in own_rates:
-            found[key] = own_rates[key]
-        else:
-            say(provider, name, f"{where(key)} not taken: no second collection has it")
-    # Storage does not grow with the context, input does.
-    for meter, tier, band in list(found):
-        write = found.get(("cache_write_5m", "", 0))
-        if meter == "input" and band and write is not None and ("cache_write_5m", tier, band) not in found:
-            found["cache_write_5m", tier, band] = write + found["input", tier, band] - found[INPUT]
-    return found
-
-
 def from_genai_routers(provider, sources):
     """Hugging Face's router asks one of many hosts; only a name with the host behind a colon has one price."""
     known = {name.lower(): offer for name, offer in sources[MODELS_DEV]["providers"]["huggingface"]["models"].items()}
@@ -672,9 +333,6 @@ def from_genai_routers(provider, sources):
             }
             slug = slug_of(provider, entry["id"], offer.get("base_model"))
             yield item_of(slug, name, shape, cleaned(provider, name, rates), False, [])
-
-
-# --- files ------------------------------------------------------------------------------------------------------------------------------
 
 
 def check_unique(provider, items):
