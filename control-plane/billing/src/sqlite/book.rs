@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{Row, SqliteConnection};
 use waybill_proto::usage::v1::{Attempt, Event};
 
-use super::{amount, bits, bulk};
+use super::{
+    amount, bits,
+    bulk::{self, Lookup},
+};
 use crate::{
     error::Error,
     intake::{ContentHash, Identity},
@@ -13,6 +16,19 @@ use crate::{
     sequences::Sequences,
     usage::{Scope, spent},
 };
+
+/// Accounts by name.
+pub const ACCOUNTS: Lookup = Lookup { head: "SELECT id, name, balance FROM ledger_accounts WHERE name IN", tail: "" };
+
+/// Spend by key and day.
+pub const SPEND: Lookup = Lookup {
+    head: "WITH wanted (org, workspace, api_key, day) AS",
+    tail: "SELECT u.org, u.workspace, u.api_key, u.day, u.amount FROM wanted w CROSS JOIN ledger_key_usage u \
+        ON u.org = w.org AND u.workspace = w.workspace AND u.api_key = w.api_key AND u.day = w.day",
+};
+
+/// Sequence numbers by incarnation.
+pub const ARRIVED: Lookup = Lookup { head: "SELECT incarnation, first, last FROM ledger_sequences WHERE incarnation IN", tail: "" };
 
 /// An event that is to be written.
 pub struct Booking<'a> {
@@ -85,7 +101,7 @@ async fn write_entries(connection: &mut SqliteConnection, bookings: &[Booking<'_
 /// Adds to the balances, opens the accounts that are new, and gives the ids of all.
 async fn write_balances(connection: &mut SqliteConnection, sums: &BTreeMap<String, i128>) -> Result<HashMap<String, i64>, Error> {
     let names: Vec<&String> = sums.keys().collect();
-    let found = bulk::find(connection, "SELECT id, name, balance FROM ledger_accounts WHERE name IN", &names, "", |values, name| {
+    let found = bulk::find(connection, ACCOUNTS, &names, |values, name| {
         values.push_bind((*name).clone());
     })
     .await?;
@@ -117,8 +133,7 @@ async fn write_spend(connection: &mut SqliteConnection, bookings: &[Booking<'_>]
         *sums.entry((scope, day)).or_default() += i128::from(amount);
     }
     let wanted: Vec<&(Scope, i64)> = sums.keys().collect();
-    const FIND: &str = "SELECT org, workspace, api_key, day, amount FROM ledger_key_usage WHERE (org, workspace, api_key, day) IN";
-    let found = bulk::find(connection, FIND, &wanted, "", |values, (scope, day)| {
+    let found = bulk::find(connection, SPEND, &wanted, |values, (scope, day)| {
         values.push_bind(scope.org.clone()).push_bind(scope.workspace.clone()).push_bind(scope.api_key.clone()).push_bind(*day);
     })
     .await?;
@@ -139,15 +154,9 @@ async fn write_spend(connection: &mut SqliteConnection, bookings: &[Booking<'_>]
 
 /// The sequence numbers of these incarnations that have arrived.
 pub async fn arrived(connection: &mut SqliteConnection, incarnations: &[u64]) -> Result<HashMap<u64, Sequences>, Error> {
-    let found = bulk::find(
-        connection,
-        "SELECT incarnation, first, last FROM ledger_sequences WHERE incarnation IN",
-        incarnations,
-        "",
-        |values, incarnation| {
-            values.push_bind(bits(*incarnation));
-        },
-    )
+    let found = bulk::find(connection, ARRIVED, incarnations, |values, incarnation| {
+        values.push_bind(bits(*incarnation));
+    })
     .await?;
     let mut ranges: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
     for row in found {

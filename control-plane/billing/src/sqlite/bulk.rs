@@ -5,6 +5,14 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_builder::Separated, sql
 /// Rows of one statement. Full ones share a prepared statement.
 const ROWS: usize = 100;
 
+/// A look-up of many keys: `<head> (VALUES (…), (…), …) <tail>`. A key of one column goes into `IN`; for one of several columns SQLite uses an
+/// index only in a join.
+#[derive(Clone, Copy)]
+pub struct Lookup {
+    pub head: &'static str,
+    pub tail: &'static str,
+}
+
 /// The values of one row.
 pub type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
@@ -29,21 +37,20 @@ pub async fn insert<T>(
     Ok(changed)
 }
 
-/// Runs `<head> (VALUES (…), (…), …) <tail>` for all keys, and gives the rows found.
+/// Looks all keys up, and gives the rows found.
 ///
 /// # Errors
 /// The database failed.
 pub async fn find<T>(
     connection: &mut SqliteConnection,
-    head: &'static str,
+    lookup: Lookup,
     keys: &[T],
-    tail: &'static str,
     mut bind: impl FnMut(&mut Values<'_>, &T),
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     let mut found = Vec::new();
     for keys in keys.chunks(ROWS) {
-        let mut statement = QueryBuilder::<Sqlite>::new(head);
-        statement.push(" (").push_values(keys, |mut values, key| bind(&mut values, key)).push(") ").push(tail);
+        let mut statement = QueryBuilder::<Sqlite>::new(lookup.head);
+        statement.push(" (").push_values(keys, |mut values, key| bind(&mut values, key)).push(") ").push(lookup.tail);
         found.extend(statement.build().persistent(keys.len() == ROWS).fetch_all(&mut *connection).await?);
     }
     Ok(found)

@@ -9,7 +9,7 @@ use waybill_proto::usage::v1::Spooled;
 use super::{
     IMMEDIATE, Ledger, bits,
     book::{self, Booking},
-    bulk,
+    bulk::{self, Lookup},
 };
 use crate::{
     error::Error,
@@ -17,6 +17,16 @@ use crate::{
     intake::{Body, Fault, Identity, Known, Record, Verdict, counts, read},
     sequences::Sequences,
 };
+
+/// Events by name.
+pub const BOOKED: Lookup = Lookup {
+    head: "WITH wanted (incarnation, sequence) AS",
+    tail: "SELECT e.incarnation, e.sequence, e.hash FROM wanted w CROSS JOIN ledger_events e \
+        ON e.incarnation = w.incarnation AND e.sequence = w.sequence",
+};
+
+/// Attempts that have a terminal event.
+pub const ENDED: Lookup = Lookup { head: "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt IN", tail: "" };
 
 /// How far a reader has come in the log of an incarnation.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -101,8 +111,7 @@ impl Ledger {
         // What has never arrived cannot be booked, so that a batch of new records needs no look-up by name.
         let has_arrived = |(incarnation, sequence): &&Identity| arrived.get(incarnation).is_some_and(|set| set.contains(*sequence));
         let met: Vec<Identity> = names.iter().filter(has_arrived).copied().collect();
-        const BOOKED: &str = "SELECT incarnation, sequence, hash FROM ledger_events WHERE (incarnation, sequence) IN";
-        for row in bulk::find(connection, BOOKED, &met, "", |values, (incarnation, sequence)| {
+        for row in bulk::find(connection, BOOKED, &met, |values, (incarnation, sequence)| {
             values.push_bind(bits(*incarnation)).push_bind(bits(*sequence));
         })
         .await?
@@ -118,8 +127,7 @@ impl Ledger {
                 _ => None,
             })
             .collect();
-        const ENDED: &str = "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt IN";
-        for row in bulk::find(connection, ENDED, &attempts, "", |values, attempt| {
+        for row in bulk::find(connection, ENDED, &attempts, |values, attempt| {
             values.push_bind(attempt.to_vec());
         })
         .await?

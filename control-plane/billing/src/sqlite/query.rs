@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 use tokio::time::{Duration, Instant, timeout_at};
 use waybill_model::id::{AttemptId, GenerationId};
 use waybill_proto::{
@@ -28,6 +28,14 @@ const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 /// The columns of an event `e` with the event `a` that resolved it.
 const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload FROM ledger_events e \
     LEFT JOIN ledger_events a ON e.kind = 5 AND a.kind = 6 AND a.attempt = e.attempt ";
+
+/// What makes a row one of a key. The plus keeps SQLite from walking through all events of a busy key instead of the few of a request.
+const OF_KEY: &str = " AND +e.api_key = ? AND e.workspace = ? AND e.org = ?";
+
+const OF_GENERATION: &str = "WHERE e.generation = ? AND e.kind BETWEEN 2 AND 5";
+const OF_ATTEMPT: &str = "SELECT generation FROM ledger_events WHERE attempt = ? AND kind BETWEEN 2 AND 5";
+const OF_ANSWER: &str = "SELECT generation FROM ledger_events e WHERE answer = ? AND generation IS NOT NULL";
+const NEWEST: &str = " ORDER BY id DESC LIMIT 1";
 
 /// The state of the ledger.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -95,9 +103,8 @@ impl Ledger {
                 return Ok(attempts);
             }
         }
-        const NEWEST: &str = "SELECT generation FROM ledger_events WHERE answer = ? AND api_key = ? AND workspace = ? AND org = ? \
-            AND generation IS NOT NULL ORDER BY id DESC LIMIT 1";
-        let query = sqlx::query_scalar(NEWEST).bind(id).bind(&scope.api_key).bind(&scope.workspace).bind(&scope.org);
+        let query = sqlx::query_scalar(AssertSqlSafe([OF_ANSWER, OF_KEY, NEWEST].concat()));
+        let query = query.bind(id).bind(&scope.api_key).bind(&scope.workspace).bind(&scope.org);
         let found: Option<Vec<u8>> = query.fetch_optional(&self.readers).await?;
         match found {
             Some(generation) => self.attempts(&generation, Some(scope)).await,
@@ -133,8 +140,6 @@ impl Ledger {
     /// # Errors
     /// The database failed.
     pub async fn explain(&self, id: &str) -> Result<Vec<EventRow>, Error> {
-        const OF_ATTEMPT: &str = "SELECT generation FROM ledger_events WHERE attempt = ? AND kind BETWEEN 2 AND 5";
-        const OF_ANSWER: &str = "SELECT generation FROM ledger_events WHERE answer = ? AND generation IS NOT NULL ORDER BY id DESC LIMIT 1";
         if let Ok(generation) = id.parse::<GenerationId>() {
             let attempts = self.attempts(generation.as_bytes(), None).await?;
             if !attempts.is_empty() {
@@ -143,7 +148,7 @@ impl Ledger {
         }
         let generation: Option<Vec<u8>> = match id.parse::<AttemptId>() {
             Ok(attempt) => sqlx::query_scalar(OF_ATTEMPT).bind(&attempt.as_bytes()[..]).fetch_optional(&self.readers).await?,
-            Err(_) => sqlx::query_scalar(OF_ANSWER).bind(id).fetch_optional(&self.readers).await?,
+            Err(_) => sqlx::query_scalar(AssertSqlSafe([OF_ANSWER, NEWEST].concat())).bind(id).fetch_optional(&self.readers).await?,
         };
         match generation {
             Some(generation) => self.attempts(&generation, None).await,
@@ -152,15 +157,12 @@ impl Ledger {
     }
 
     async fn attempts(&self, generation: &[u8], scope: Option<&Scope>) -> Result<Vec<EventRow>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(ROW);
-        query.push("WHERE e.generation = ").push_bind(generation.to_vec()).push(" AND e.kind BETWEEN 2 AND 5");
+        let of_key = if scope.is_some() { OF_KEY } else { "" };
+        let mut query = sqlx::query(AssertSqlSafe([ROW, OF_GENERATION, of_key, " ORDER BY e.number, e.id"].concat())).bind(generation);
         if let Some(scope) = scope {
-            query.push(" AND e.api_key = ").push_bind(scope.api_key.clone());
-            query.push(" AND e.workspace = ").push_bind(scope.workspace.clone());
-            query.push(" AND e.org = ").push_bind(scope.org.clone());
+            query = query.bind(&scope.api_key).bind(&scope.workspace).bind(&scope.org);
         }
-        let rows = query.push(" ORDER BY e.number, e.id").build().fetch_all(&self.readers).await?;
-        rows.iter().map(event_row).collect()
+        query.fetch_all(&self.readers).await?.iter().map(event_row).collect()
     }
 
     /// Events by the filters of the request: the newest, in the order of their arrival. The ends of incarnations are listed only when asked for
@@ -172,7 +174,7 @@ impl Ledger {
         let mut query = QueryBuilder::<Sqlite>::new(ROW);
         match request.kind() {
             Kind::Unspecified => query.push("WHERE e.kind <> ").push_bind(i32::from(Kind::Closed)),
-            kind => query.push("WHERE e.kind = ").push_bind(i32::from(kind)),
+            kind => query.push(of_kind(kind)),
         };
         for (column, wanted) in
             [(" AND e.api_key = ", &request.api_key), (" AND e.model = ", &request.model), (" AND e.workspace = ", &request.workspace)]
@@ -216,7 +218,8 @@ impl Ledger {
         let mut snapshot = self.readers.begin().await?;
         // Ids have no holes, so that the last one is the count.
         const COUNTS: &str = "SELECT (SELECT coalesce(max(id), 0) FROM ledger_events), \
-            (SELECT count(*) FROM ledger_events WHERE kind = 5) - (SELECT count(*) FROM ledger_events WHERE kind = 6), \
+            (SELECT count(*) FROM ledger_events WHERE kind = 5 AND kind >= 5) \
+            - (SELECT count(*) FROM ledger_events WHERE kind = 6 AND kind >= 5), \
             (SELECT count(*) FROM ledger_quarantine)";
         let counts = sqlx::query(COUNTS).fetch_one(&mut *snapshot).await?;
         let count = |column| counts.try_get::<i64, usize>(column).map(i64::cast_unsigned);
@@ -274,6 +277,12 @@ pub async fn incarnations(connection: &mut SqliteConnection) -> Result<Vec<Incar
     Ok(ranges.into_iter().map(status).collect())
 }
 
+/// The rare kinds have an index, which SQLite uses when it is told in its own words that it may.
+fn of_kind(kind: Kind) -> String {
+    let kind = i32::from(kind);
+    format!("WHERE e.kind = {kind}{}", if kind >= i32::from(Kind::Orphaned) { " AND e.kind >= 5" } else { "" })
+}
+
 fn event_row(row: &SqliteRow) -> Result<EventRow, Error> {
     let (incarnation, sequence): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let kind: i32 = row.try_get(2)?;
@@ -284,4 +293,44 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, Error> {
 
 fn event(payload: &[u8]) -> Result<Event, Error> {
     Event::decode(payload).map_err(|error| Error::Damaged(format!("the payload of an event: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{book, bulk::Lookup, commit};
+
+    /// Each statement that runs per batch or per request finds its rows by an index, however large the ledger is.
+    #[tokio::test]
+    async fn no_look_up_walks_through_a_table() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open(&folder.path().join("waybill.db")).await.expect("it opens");
+        let many = |lookup: Lookup, keys: &str| format!("{} (VALUES {keys}, {keys}) {}", lookup.head, lookup.tail);
+        let rows: [(String, &str); 13] = [
+            (many(commit::BOOKED, "(1, 2)"), "ledger_events_identity"),
+            (many(commit::ENDED, "(x'00')"), "ledger_events_terminal"),
+            (many(book::ACCOUNTS, "('a')"), "sqlite_autoindex_ledger_accounts_1"),
+            (many(book::SPEND, "('a', 'b', 'c', 1)"), "PRIMARY KEY (org=? AND workspace=? AND api_key=? AND day=?)"),
+            (many(book::ARRIVED, "(1)"), "PRIMARY KEY (incarnation=?)"),
+            ([ROW, OF_GENERATION, OF_KEY].concat(), "ledger_events_generation"),
+            ([ROW, OF_GENERATION].concat(), "ledger_events_generation"),
+            ([OF_ANSWER, OF_KEY, NEWEST].concat(), "ledger_events_answer"),
+            ([OF_ANSWER, NEWEST].concat(), "ledger_events_answer"),
+            (OF_ATTEMPT.to_owned(), "ledger_events_terminal"),
+            ([ROW, &of_kind(Kind::Orphaned), " ORDER BY e.id DESC LIMIT 9"].concat(), "ledger_events_rare"),
+            ([ROW, &of_kind(Kind::Adjusted), " ORDER BY e.id DESC LIMIT 9"].concat(), "ledger_events_rare"),
+            ([ROW, "WHERE e.kind <> 7 AND e.api_key = ? ORDER BY e.id DESC LIMIT 9"].concat(), "ledger_events_api_key"),
+        ];
+        for (statement, index) in rows {
+            let plan =
+                sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).fetch_all(&ledger.readers).await.expect("a plan");
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{statement}: {plan:?}");
+            // The keys that were asked for are walked through, the tables are not.
+            let walks = |step: &&String| {
+                step.starts_with("SCAN") && !step.contains("VALUES") && !step.ends_with("CONSTANT ROWS") && *step != "SCAN w"
+            };
+            assert_eq!(plan.iter().find(walks), None, "{statement}: {plan:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ const TABLES: &[&str] = &[
     // Kinds 2 to 5 are terminal: settled, partial, failed, orphaned. 6 is adjusted.
     "CREATE UNIQUE INDEX ledger_events_terminal ON ledger_events (attempt) WHERE kind BETWEEN 2 AND 5",
     "CREATE UNIQUE INDEX ledger_events_adjusted ON ledger_events (attempt) WHERE kind = 6",
-    "CREATE INDEX ledger_events_orphaned ON ledger_events (attempt) WHERE kind = 5",
+    "CREATE INDEX ledger_events_rare ON ledger_events (kind) WHERE kind >= 5",
     "CREATE INDEX ledger_events_generation ON ledger_events (generation) WHERE generation IS NOT NULL",
     "CREATE INDEX ledger_events_answer ON ledger_events (answer) WHERE answer IS NOT NULL",
     "CREATE INDEX ledger_events_api_key ON ledger_events (api_key)",

@@ -269,7 +269,7 @@ impl Audit {
             ("SELECT attempt FROM ledger_events WHERE kind = 6 GROUP BY attempt HAVING count(*) > 1", "it was adjusted more than once"),
             (
                 "SELECT attempt FROM ledger_events a WHERE kind = 6 \
-                 AND NOT EXISTS (SELECT 1 FROM ledger_events o WHERE o.kind = 5 AND o.attempt = a.attempt)",
+                 AND NOT EXISTS (SELECT 1 FROM ledger_events o WHERE o.kind = 5 AND o.kind BETWEEN 2 AND 5 AND o.attempt = a.attempt)",
                 "it was adjusted and is not orphaned",
             ),
         ] {

@@ -101,7 +101,7 @@ async fn a_request_is_found_by_its_id_and_by_the_providers_within_its_key() {
 async fn events_are_filtered_and_the_newest_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = sample::open(folder.path()).await;
-    let kind = |number: u64| if number % 2 == 0 { Kind::Settled } else { Kind::Failed };
+    let kind = |number: u64| if number.is_multiple_of(2) { Kind::Settled } else { Kind::Failed };
     book(&ledger, 1, &(1..=150).map(|number| sample::event(number, kind(number))).collect::<Vec<_>>()).await;
     ledger.commit(&[sample::closed(1, 151, 150, true)], &[]).await.expect("committed");
     let all = EventsRequest::default;
