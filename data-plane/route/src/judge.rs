@@ -100,6 +100,11 @@ impl Court<'_> {
     }
 }
 
+/// The request sets a parameter that is preferred to be supported.
+pub fn sets_preferred(wishes: &Wishes<'_>) -> bool {
+    wishes.parameters.iter().any(|name| PREFERRED.contains(name))
+}
+
 /// For each preferred parameter that the request sets and the endpoint does not support, the bit of its place in the wish; by weight.
 pub fn missing_preferred(wishes: &Wishes<'_>, endpoint: &Endpoint) -> [u64; PREFERRED.len()] {
     let mut missing = [0; PREFERRED.len()];

@@ -10,7 +10,7 @@ use waybill_model::{
 use crate::{
     choice::{Contender, Price, arrange},
     health::Health,
-    judge::{Court, missing_preferred},
+    judge::{Court, missing_preferred, sets_preferred},
     loss::Loss,
     pattern::place,
     refusal::{NoEndpoints, Refusal},
@@ -145,22 +145,19 @@ impl Hearing {
             };
             self.candidates.push(Candidate { endpoint: endpoint.index, verdict });
         }
-        if !court.wishes.parameters.is_empty() {
+        if sets_preferred(court.wishes) {
             self.prefer(court.wishes, model, first);
         }
     }
 
     /// Keeps those endpoints of the model that support the preferred parameters, as long as some are left.
     fn prefer(&mut self, wishes: &Wishes<'_>, model: &Model, first: usize) {
-        let endpoint = |candidates: &[Candidate], at: usize| {
-            let index = candidates.get(at)?.endpoint;
-            model.endpoints.iter().find(|endpoint| endpoint.index == index)
-        };
-        let mut missing: Vec<(usize, [u64; 3])> = Vec::with_capacity(self.contenders.len() - first);
-        for contender in self.contenders.iter().skip(first) {
-            let of = endpoint(&self.candidates, contender.candidate).map(|endpoint| missing_preferred(wishes, endpoint));
-            missing.push((contender.candidate, of.unwrap_or_default()));
-        }
+        let before = self.candidates.len() - model.endpoints.len();
+        let missing = self.contenders.iter().skip(first).map(|contender| {
+            let endpoint = model.endpoints.get(contender.candidate - before);
+            (contender.candidate, endpoint.map(|endpoint| missing_preferred(wishes, endpoint)).unwrap_or_default())
+        });
+        let mut missing: Vec<(usize, [u64; 3])> = missing.collect();
         let mut dropped = Vec::new();
         for weight in 0..3 {
             let lacks = |of: &[u64; 3]| of.get(weight).copied().unwrap_or(0);
