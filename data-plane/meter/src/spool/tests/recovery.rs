@@ -158,7 +158,7 @@ fn recovery_stays_within_the_room_that_the_writer_kept() {
     assert_eq!(recovered[0].orphaned, admitted);
     let end = spool.reader([]).next(usize::MAX).unwrap().cursors[&INCARNATION];
     assert!(end.segment == 0 && end.offset <= 4096);
-    assert_eq!(spool.used_bytes(), end.offset.into());
+    assert_eq!(spool.used_bytes(), u64::from(end.offset));
 }
 
 /// (files of the log's folder, what is left of the log after recovery: its orphans, or nothing at all)

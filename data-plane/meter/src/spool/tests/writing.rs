@@ -101,7 +101,10 @@ fn rolled_and_closed_segments_give_back_their_unused_end() {
     let bytes: usize = save(&folder.path().join("0000000000000005")).values().map(Vec::len).sum();
     assert_eq!(spool.used_bytes(), bytes as u64);
     let end = log.durable_position();
-    assert_eq!(std::fs::metadata(folder.path().join(format!("0000000000000005/{:08}.seg", end.segment))).unwrap().len(), end.offset.into());
+    assert_eq!(
+        std::fs::metadata(folder.path().join(format!("0000000000000005/{:08}.seg", end.segment))).unwrap().len(),
+        u64::from(end.offset)
+    );
 }
 
 #[test]
