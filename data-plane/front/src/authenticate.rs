@@ -34,10 +34,14 @@ impl Denied {
         let ours = |message: &str| ErrorBody::new(ErrorType::Server, message).with_status(503).with_retry_after(5);
         match self {
             Self::Missing => denied("No API key: send the header `Authorization: Bearer wb_…`. `waybill keys create` makes one."),
-            Self::Unknown => denied("This API key is not known here. Check that it was copied whole; `waybill keys create` makes a new one."),
+            Self::Unknown => {
+                denied("This API key is not known here. Check that it was copied whole; `waybill keys create` makes a new one.")
+            }
             Self::Disabled => denied("This API key is disabled."),
             Self::Expired => denied("This API key has expired; `waybill keys create` makes a new one."),
-            Self::Unusable => ours("This key's workspace cannot be used in the configuration in force. It is no fault of the key; `waybill status` says why."),
+            Self::Unusable => ours(
+                "This key's workspace cannot be used in the configuration in force. It is no fault of the key; `waybill status` says why.",
+            ),
             Self::NoConfiguration => ours("This proxy has no configuration yet. It is no fault of the key; try again."),
         }
     }
@@ -90,7 +94,11 @@ mod tests {
     fn each_way_of_not_being_let_in_has_its_answer_and_none_of_ours_is_a_401() {
         let pepper = Pepper::new(1, &[7; 32]);
         let text = |seed: u8| key::generate(true, [seed; 20]);
-        let key = |seed: u8, workspace: &str| wire::ApiKey { workspace: workspace.into(), hash: pepper.hash(&text(seed)).to_vec().into(), ..wire::ApiKey::default() };
+        let key = |seed: u8, workspace: &str| wire::ApiKey {
+            workspace: workspace.into(),
+            hash: pepper.hash(&text(seed)).to_vec().into(),
+            ..wire::ApiKey::default()
+        };
         let expired = wire::ApiKey { expire_time: Some(pbjson_types::Timestamp { seconds: 100, nanos: 0 }), ..key(3, "w") };
         let world = World::new(
             1,

@@ -69,9 +69,18 @@ pub fn settled(attempt: &Attempt, tariff: Option<&Tariff>, tier: &str, reading: 
 
 /// Output was delivered and usage never came: counted as a quarter of the bytes, rounded up, and never more than the reservation.
 #[must_use]
-pub fn partial(attempt: &Attempt, tariff: Option<&Tariff>, tier: &str, request_bytes: u64, output_bytes: u64, facts: Facts) -> (End, Event) {
-    let quantities =
-        Quantities::default().with(Meter::Input, request_bytes.div_ceil(4)).with(Meter::Output, output_bytes.div_ceil(4)).with(Meter::Request, 1);
+pub fn partial(
+    attempt: &Attempt,
+    tariff: Option<&Tariff>,
+    tier: &str,
+    request_bytes: u64,
+    output_bytes: u64,
+    facts: Facts,
+) -> (End, Event) {
+    let quantities = Quantities::default()
+        .with(Meter::Input, request_bytes.div_ceil(4))
+        .with(Meter::Output, output_bytes.div_ceil(4))
+        .with(Meter::Request, 1);
     let bill = tariff.map_or_else(|| unpriced(&quantities), |tariff| tariff.price(&quantities, tier));
     let mut event = event(attempt, Kind::Partial, Source::Estimated, &bill, facts);
     if bill.total.0 > attempt.reservation_picousd && tariff.is_some() {

@@ -25,12 +25,23 @@ pub struct Spent {
     pub month: i128,
 }
 
+/// Whose key asks. Nobody sees what another key has used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Name of the Org.
+    pub org: Box<str>,
+    /// Name of the Workspace.
+    pub workspace: Box<str>,
+    /// Name of the ApiKey.
+    pub api_key: Box<str>,
+}
+
 /// The ledger, as far as a proxy asks it.
 pub trait Books: Send + Sync {
     /// The events of a generation, by its id or by a provider's answer id (the newest of that id), if it is of this key. Waits so long for the
     /// ledger to catch up. An empty list = there is none.
-    fn generation<'a>(&'a self, api_key: &'a str, id: &'a str, wait: Duration) -> Asked<'a, Vec<Event>>;
+    fn generation<'a>(&'a self, owner: &'a Owner, id: &'a str, wait: Duration) -> Asked<'a, Vec<Event>>;
 
     /// What a key has spent.
-    fn spent<'a>(&'a self, api_key: &'a str) -> Asked<'a, Spent>;
+    fn spent<'a>(&'a self, owner: &'a Owner) -> Asked<'a, Spent>;
 }

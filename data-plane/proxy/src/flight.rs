@@ -281,9 +281,10 @@ impl Drop for Flight {
         let Some(inner) = self.0.take() else { return };
         if inner.attempt.is_open() {
             inner.attempt.worker().counters.hang_ups.add(1);
-            match inner.attempt.endpoint.provider.hang_up {
-                HangUp::Drain => drop(spawn_local(inner.drain())),
-                HangUp::Cancel => inner.cancel(),
+            // Providers that stop billing at a cancel do so for streams; a whole answer is billed in full everywhere.
+            match (inner.attempt.endpoint.provider.hang_up, &inner.tap) {
+                (HangUp::Cancel, Tap::Stream(_)) => inner.cancel(),
+                _ => drop(spawn_local(inner.drain())),
             }
         } else if !inner.ended && inner.status < 300 && matches!(inner.tap, Tap::Stream(_)) {
             drop(spawn_local(inner.finish()));

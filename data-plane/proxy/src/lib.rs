@@ -31,7 +31,7 @@ mod start;
 mod surface;
 mod worker;
 
-pub use books::{Asked, Away, Books, Spent};
+pub use books::{Asked, Away, Books, Owner, Spent};
 pub use configuration::Configuration;
 pub use counters::{Counter, Counters};
 pub use refusals::{Refusals, Refused};

@@ -18,6 +18,7 @@ use crate::{
     account,
     answer::Answer,
     attempts::{self, Accepted},
+    books::Owner,
     models, outbound,
     refusals::Refused,
     surface::{Operation, Surface, operation},
@@ -108,9 +109,14 @@ fn away(error: &crate::books::Away) -> ErrorBody {
         .with_retry_after(2)
 }
 
+fn owner(key: &ApiKey) -> Result<Owner, ErrorBody> {
+    let workspace = key.workspace.as_ref().ok_or_else(|| Denied::Unusable.error())?;
+    Ok(Owner { org: workspace.org.clone(), workspace: workspace.name.clone(), api_key: key.name.clone() })
+}
+
 async fn own_key(worker: &Worker, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
     let (_, key) = let_in(worker, headers)?;
-    let spent = worker.books().spent(&key.name).await.map_err(|error| away(&error))?;
+    let spent = worker.books().spent(&owner(&key)?).await.map_err(|error| away(&error))?;
     Ok(ok(account::key(&key, spent)))
 }
 
@@ -118,7 +124,7 @@ async fn generation(worker: &Worker, headers: &HeaderMap, query: &str) -> Result
     let (_, key) = let_in(worker, headers)?;
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ErrorBody::new(ErrorType::InvalidRequest, "Say which generation: ?id=gen-…").with_param("id"))?;
-    let events = worker.books().generation(&key.name, id, GENERATION_WAIT).await.map_err(|error| away(&error))?;
+    let events = worker.books().generation(&owner(&key)?, id, GENERATION_WAIT).await.map_err(|error| away(&error))?;
     let body = account::generation(&events).ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();
         ErrorBody::new(ErrorType::NotFound, format!("This key has no generation `{shown}`."))

@@ -30,7 +30,10 @@ impl Connector {
     pub fn new(timeout: Duration) -> Result<Self, rustls::Error> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth();
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(tls), timeout })
     }
@@ -58,7 +61,8 @@ impl Connector {
 
 /// Tries every address of the name in turn.
 async fn tcp(origin: &Origin) -> Result<TcpStream, Failure> {
-    let addresses = lookup_host((&*origin.host, origin.port)).await.map_err(|error| Failure::before(Kind::Dns, format!("{}: {error}", origin.host)))?;
+    let addresses =
+        lookup_host((&*origin.host, origin.port)).await.map_err(|error| Failure::before(Kind::Dns, format!("{}: {error}", origin.host)))?;
     let mut last = Failure::before(Kind::Dns, format!("{} has no address", origin.host));
     for address in addresses {
         match TcpStream::connect(address).await {

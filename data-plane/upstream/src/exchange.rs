@@ -35,6 +35,8 @@ type Head = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<
 enum State {
     Head(Head),
     Body(Incoming),
+    /// The connection has ended in the middle; what came before has been handed on first.
+    Broken(Failure),
     Done,
 }
 
@@ -64,7 +66,12 @@ impl Exchange {
                     request = Some(back);
                     exchange = Self::on(pool, origin, pool.line(origin, true).await?);
                 }
-                Err(_) => return Err(Failure::before(Kind::Reset, format!("{} closed the connection before it took the request", origin.authority))),
+                Err(_) => {
+                    return Err(Failure::before(
+                        Kind::Reset,
+                        format!("{} closed the connection before it took the request", origin.authority),
+                    ));
+                }
             }
         }
     }
@@ -121,6 +128,11 @@ impl Exchange {
     /// # Errors
     /// The connection ended before the body did.
     pub fn poll_body(&mut self, context: &mut Context<'_>, into: &mut Vec<Bytes>) -> Poll<Result<Progress, Failure>> {
+        if matches!(self.state, State::Broken(_))
+            && let State::Broken(failure) = std::mem::replace(&mut self.state, State::Done)
+        {
+            return Poll::Ready(Err(failure));
+        }
         let (State::Body(body), Some(line)) = (&mut self.state, self.line.as_mut()) else { return Poll::Ready(Ok(Progress::End)) };
         let (mut taken, mut advanced, before) = (0, false, into.len());
         loop {
@@ -134,6 +146,10 @@ impl Exchange {
                     if taken >= BATCH_BYTES {
                         return Poll::Ready(Ok(Progress::More));
                     }
+                }
+                Poll::Ready(Some(Err(error))) if into.len() > before => {
+                    self.state = State::Broken(Failure::after(&error));
+                    return Poll::Ready(Ok(Progress::More));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.state = State::Done;

@@ -31,10 +31,10 @@ impl Kind {
     /// All kinds, each after the kinds it refers to: the order in which upserts are safe.
     pub const ALL: [Self; 9] = [
         Self::Org,
+        Self::Provider,
         Self::RoutePolicy,
         Self::Workspace,
         Self::ApiKey,
-        Self::Provider,
         Self::ProviderAccount,
         Self::Model,
         Self::PriceBook,

@@ -13,6 +13,7 @@ use super::classify::Classified;
 use super::cost;
 use super::seen::Seen;
 use super::usage::UsageObject;
+use super::whole::says_nothing;
 use crate::sse::{self, Data, Frame, FrameEnds};
 use crate::usage::{Reading, UsageFault};
 
@@ -236,10 +237,10 @@ impl Stream {
         !self.seen.output.is_empty()
     }
 
-    /// Nothing was written, nothing was counted and no reason was given.
+    /// Nothing was written, nothing was counted and no reason was given but that it is over.
     pub fn is_empty(&self) -> bool {
         let counted = self.seen.usage.as_ref().map_or(0, Reading::total_output);
-        let unfinished = matches!(self.finish_reason(), None | Some("error"));
+        let unfinished = says_nothing(self.finish_reason());
         self.seen.error.is_none() && self.seen.output.is_empty() && counted == 0 && unfinished
     }
 

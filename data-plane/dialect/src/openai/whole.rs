@@ -22,7 +22,7 @@ pub struct Answer {
     pub finish: Option<Box<str>>,
     /// What the model wrote.
     pub output: Output,
-    /// Nothing was written, nothing was counted and no reason is given: as good as no answer.
+    /// Nothing was written, nothing was counted and no reason is given but that it is over: as good as no answer.
     pub empty: bool,
     /// The error that a 2xx answer can hold.
     pub error_in_body: Option<Classified>,
@@ -57,13 +57,14 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, BrokenAnswer> {
     };
     let error = chunk.error.or(chunk.choices.error).map(|span| span.of(body));
     let finish = chunk.choices.finish.and_then(|reason| reason.decode());
+    let unfinished = says_nothing(finish.as_deref());
     let finished_in_error = finish.as_deref() == Some("error");
     let counted = usage.as_ref().map_or(0, Reading::total_output);
     let output = chunk.choices.output;
     Ok(Answer {
         id: decoded(chunk.id),
         model: decoded(chunk.model),
-        empty: error.is_none() && output.is_empty() && (counted == 0 && finish.is_none() || finished_in_error),
+        empty: error.is_none() && output.is_empty() && (counted == 0 && unfinished || finished_in_error),
         finish: finish.map(|reason| reason.into()),
         output,
         error_in_body: error.map(classify_in_body),
@@ -79,6 +80,11 @@ pub fn splice_cost(body: &Bytes, answer: &Answer, cost_picousd: i64) -> Spliced 
         Some(usage) => cost::splice(body, usage, cost_picousd),
         None => Spliced { body: Body::from(body.clone()), replaced: None },
     }
+}
+
+/// A finish reason that explains no silence: none, an ordinary stop, an error. (`length`, `content_filter` and `tool_calls` do.)
+pub(super) fn says_nothing(finish: Option<&str>) -> bool {
+    matches!(finish, None | Some("stop" | "error"))
 }
 
 /// The first reading that is believed, else the first fault.

@@ -1,0 +1,201 @@
+//! A proxy in this process, the sandbox on a thread of its own, and a configuration that leads from one to the other.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use prost::Message;
+use waybill_meter::{Options, Spool, tally::orphan_of};
+use waybill_model::{
+    compile::compile,
+    key::{Pepper, generate},
+    snapshot::{Secret, Snapshot},
+    world::World,
+};
+use waybill_proto::{
+    model::v1::{self as wire, resource::Spec},
+    usage::v1::{Event, Kind},
+};
+use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings, Spent};
+use waybill_sandbox::{Keep, Options as SandboxOptions, Record, Sandbox};
+use waybill_tests::{Answer, Client, Request};
+
+/// Longest wait of a client.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Prices of the fixture, pico-USD per token: written by hand, so that no price code is trusted with its own check.
+pub const INPUT: i64 = 3_000_000;
+pub const CACHED: i64 = 300_000;
+pub const OUTPUT: i64 = 15_000_000;
+
+pub struct Fixture {
+    pub proxy: Option<Proxy>,
+    pub sandbox: Sandbox,
+    pub key: String,
+    folder: tempfile::TempDir,
+}
+
+struct Fixed(Arc<Snapshot>);
+
+impl Configuration for Fixed {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0)
+    }
+
+    fn deny_epoch(&self) -> u64 {
+        0
+    }
+
+    fn is_denied(&self, _: &str) -> bool {
+        false
+    }
+}
+
+struct NoBooks;
+
+impl Books for NoBooks {
+    fn generation<'a>(&'a self, _: &'a Owner, _: &'a str, _: Duration) -> Asked<'a, Vec<Event>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn spent<'a>(&'a self, _: &'a Owner) -> Asked<'a, Spent> {
+        Box::pin(async { Ok(Spent { total: 1, day: 1, week: 1, month: 1 }) })
+    }
+}
+
+/// An end as it lies in the spool.
+#[derive(Debug)]
+pub struct End {
+    pub kind: Kind,
+    pub event: Event,
+}
+
+impl Fixture {
+    pub fn start() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub fn with(limits: Limits) -> Self {
+        let sandbox = Sandbox::spawn_thread(SandboxOptions { records: Keep::Memory, ..SandboxOptions::default() }).expect("a sandbox");
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = generate(true, [7; 20]);
+        let pepper = Pepper::new(1, &[9; 32]);
+        let world = world(&sandbox, &pepper, &key);
+        let compiled = compile(&world, &|_| Some(Secret::new("sandbox-secret")));
+        assert!(compiled.rejected.is_empty(), "{:?}", compiled.rejected);
+        let (spool, _) =
+            Spool::start(Options { max_end_bytes: 4096, ..Options::new(folder.path()) }, [0; 16], |intent| orphan_of(intent.payload))
+                .expect("a spool");
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            workers: 1,
+            limits,
+            peppers: vec![pepper],
+            configuration: Arc::new(Fixed(Arc::new(compiled.snapshot))),
+            books: Arc::new(NoBooks),
+            spool,
+            process: 0xabc,
+            incarnations: vec![1],
+            strict: false,
+            seed: 42,
+        };
+        Self { proxy: Some(Proxy::start(settings).expect("a proxy")), sandbox, key, folder }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.proxy.as_ref().map(Proxy::address).expect("it runs")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address(), PATIENCE).expect("a connection")
+    }
+
+    /// A chat request with the fixture's key.
+    pub fn chat(&self, body: &serde_json::Value) -> Request {
+        Request::post("/v1/chat/completions", body.to_string()).bearer(&self.key)
+    }
+
+    pub fn send(&self, request: &Request) -> Answer {
+        self.client().send(request).expect("an answer")
+    }
+
+    /// Stops the proxy and reads what it has written.
+    pub fn ends(mut self) -> (Vec<End>, Vec<Record>) {
+        self.proxy.take().expect("it runs").stop();
+        let (spool, recovered) =
+            Spool::start(Options { max_end_bytes: 4096, ..Options::new(self.folder.path()) }, [0; 16], |intent| orphan_of(intent.payload))
+                .expect("a spool");
+        assert!(recovered.is_empty(), "the log was closed: {recovered:?}");
+        let batch = spool.reader([]).next(10_000).expect("readable");
+        assert!(batch.damage.is_empty());
+        let ends = batch
+            .records
+            .iter()
+            .filter(|record| record.kind != waybill_meter::Kind::Closed)
+            .map(|record| Event::decode(&record.payload[..]).expect("an event"))
+            .map(|event| End { kind: event.kind(), event })
+            .collect();
+        (ends, self.sandbox.records())
+    }
+}
+
+fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str) -> World {
+    let here = format!("{}", sandbox.base_url());
+    let nowhere = format!("http://{}/v1", sandbox.refusing_addr());
+    let mut resources = vec![
+        resource("default", Spec::Org(wire::Org::default())),
+        resource("main", Spec::Workspace(wire::Workspace { org: "default".into(), ..wire::Workspace::default() })),
+        resource(
+            "first",
+            Spec::ApiKey(wire::ApiKey { workspace: "main".into(), hash: pepper.hash(key).to_vec().into(), ..wire::ApiKey::default() }),
+        ),
+        resource("prices", Spec::PriceBook(prices())),
+    ];
+    for (name, url, hang_up) in
+        [("here", &here, wire::HangUp::Drain), ("cancelling", &here, wire::HangUp::Cancel), ("nowhere", &nowhere, wire::HangUp::Drain)]
+    {
+        let provider =
+            wire::Provider { dialect: "openai".into(), base_url: url.clone(), hang_up: hang_up.into(), ..wire::Provider::default() };
+        resources.push(resource(name, Spec::Provider(provider)));
+        let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
+        resources.push(resource(name, Spec::ProviderAccount(wire::ProviderAccount { provider: name.into(), secret: Some(secret) })));
+    }
+    for row in waybill_sandbox::models::TABLE {
+        let model = row.model();
+        let text = || vec!["text".to_owned()];
+        let spec = wire::Model {
+            context_window: 100_000,
+            max_output: 1000,
+            input_modalities: text(),
+            output_modalities: text(),
+            ..wire::Model::default()
+        };
+        resources.push(resource(&model, Spec::Model(spec)));
+        for provider in ["here", "cancelling", "nowhere"] {
+            let endpoint = wire::Endpoint {
+                model: model.clone(),
+                provider: provider.into(),
+                account: provider.into(),
+                provider_model: model.clone(),
+                price_book: "prices".into(),
+                price_item: "all".into(),
+                ..wire::Endpoint::default()
+            };
+            resources.push(resource(&format!("{model}@{provider}"), Spec::Endpoint(endpoint)));
+        }
+    }
+    World::new(7, resources.into_iter().map(Arc::new))
+}
+
+fn prices() -> wire::PriceBook {
+    let rate = |meter: &str, usd: &str| wire::Rate { meter: meter.into(), usd_per_million: usd.into(), ..wire::Rate::default() };
+    let rates = vec![rate("input", "3"), rate("cache_read", "0.3"), rate("output", "15")];
+    wire::PriceBook {
+        currency: "USD".into(),
+        entries: vec![wire::PriceEntry { item: "all".into(), rates, ..wire::PriceEntry::default() }],
+        ..wire::PriceBook::default()
+    }
+}
+
+fn resource(name: &str, spec: Spec) -> wire::Resource {
+    let metadata = wire::Metadata { name: name.into(), uid: format!("uid-{name}"), generation: 1, ..wire::Metadata::default() };
+    wire::Resource { metadata: Some(metadata), spec: Some(spec) }
+}
