@@ -2,8 +2,11 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_builder::Separated, sqlite::SqliteRow};
 
-/// Rows of one statement. Full ones share a prepared statement.
-const ROWS: usize = 100;
+/// Values of one statement, and so many rows as make them. Full statements share a prepared one.
+const VALUES: usize = 1_500;
+
+/// Keys of one look-up.
+const KEYS: usize = 100;
 
 /// A look-up of many keys: `<head> (VALUES (…), (…), …) <tail>`. A key of one column goes into `IN`; for one of several columns SQLite uses an
 /// index only in a join.
@@ -27,11 +30,13 @@ pub async fn insert<T>(
     tail: &'static str,
     mut bind: impl FnMut(&mut Values<'_>, &T),
 ) -> Result<u64, sqlx::Error> {
+    // Every head names its columns.
+    let full = VALUES / head.split(',').count();
     let mut changed = 0;
-    for rows in rows.chunks(ROWS) {
+    for rows in rows.chunks(full) {
         let mut statement = QueryBuilder::<Sqlite>::new(head);
         statement.push_values(rows, |mut values, row| bind(&mut values, row)).push(" ").push(tail);
-        let result = statement.build().persistent(rows.len() == ROWS).execute(&mut *connection).await?;
+        let result = statement.build().persistent(rows.len() == full).execute(&mut *connection).await?;
         changed += result.rows_affected();
     }
     Ok(changed)
@@ -48,10 +53,10 @@ pub async fn find<T>(
     mut bind: impl FnMut(&mut Values<'_>, &T),
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     let mut found = Vec::new();
-    for keys in keys.chunks(ROWS) {
+    for keys in keys.chunks(KEYS) {
         let mut statement = QueryBuilder::<Sqlite>::new(lookup.head);
         statement.push(" (").push_values(keys, |mut values, key| bind(&mut values, key)).push(") ").push(lookup.tail);
-        found.extend(statement.build().persistent(keys.len() == ROWS).fetch_all(&mut *connection).await?);
+        found.extend(statement.build().persistent(keys.len() == KEYS).fetch_all(&mut *connection).await?);
     }
     Ok(found)
 }

@@ -21,6 +21,9 @@ use crate::{
 /// Rows of a listing that names no limit.
 const DEFAULT_EVENTS: u32 = 100;
 
+/// Rows of the longest listing: they are held in memory.
+const MOST_EVENTS: u32 = 10_000;
+
 /// A failed attempt is nearly always followed by the next one of its request, in the same log but perhaps in the next commit. Whoever waits for
 /// the request gets this much more time for it.
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
@@ -165,7 +168,7 @@ impl Ledger {
         query.fetch_all(&self.readers).await?.iter().map(event_row).collect()
     }
 
-    /// Events by the filters of the request: the newest, in the order of their arrival. The ends of incarnations are listed only when asked for
+    /// Events by the filters of the request: the newest, at most 10,000, in the order of their arrival. The ends of incarnations are listed only when asked for
     /// by their kind.
     ///
     /// # Errors
@@ -183,7 +186,7 @@ impl Ledger {
                 query.push(column).push_bind(wanted.clone());
             }
         }
-        let limit = if request.limit == 0 { DEFAULT_EVENTS } else { request.limit };
+        let limit = if request.limit == 0 { DEFAULT_EVENTS } else { request.limit.min(MOST_EVENTS) };
         query.push(" ORDER BY e.id DESC LIMIT ").push_bind(limit);
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().rev().map(event_row).collect()
