@@ -279,6 +279,23 @@ fn price_book(spec: &wire::PriceBook) -> Result<Book, Cause> {
     Ok(items.into_iter().map(|(item, dated)| (item, dated.into())).collect())
 }
 
+/// A price book holds what is no price. The check of the whole world refuses such a book, so its writer has gone round it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the price book cannot be read: {0}")]
+pub struct Unpriceable(String);
+
+/// All tariffs of a price book: what the ledger remembers so that every bill can be computed again.
+///
+/// # Errors
+/// A rate cannot be read.
+pub fn tariffs(book: &wire::PriceBook) -> Result<Vec<Tariff>, Unpriceable> {
+    let tariff = |entry: &wire::PriceEntry| {
+        let rates: Result<Vec<Rate>, Cause> = entry.rates.iter().map(rate).collect();
+        rates.map(Tariff::new).map_err(|cause| Unpriceable(format!("{}: {}", entry.item, cause.message)))
+    };
+    book.entries.iter().map(tariff).collect()
+}
+
 /// Reads one rate of a price book.
 fn rate(spec: &wire::Rate) -> Result<Rate, Cause> {
     let bad = |message: String| Cause::new("bad_price", "entries.rates", message);

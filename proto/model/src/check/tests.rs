@@ -234,7 +234,7 @@ const ROWS: &[Row] = &[
 #[test]
 fn a_world_without_faults_has_none() {
     assert_eq!(check(&world()), []);
-    assert_eq!(check(&[]), []);
+    assert_eq!(check::<Resource>(&[]), []);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The walk over the world.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+};
 
 use prost::Message;
 use waybill_proto::model::v1::{Endpoint, Resource, resource::Spec};
@@ -16,13 +19,13 @@ use crate::resource::{Kind, metadata};
 
 /// All faults of a world: of each resource by itself, of names, of references, of endpoints with their accounts and prices, of totals.
 #[must_use]
-pub fn check(resources: &[Resource]) -> Vec<Violation> {
+pub fn check<R: Borrow<Resource>>(resources: &[R]) -> Vec<Violation> {
     let index = Index::of(resources);
     let mut found = Vec::new();
     let mut seen = HashSet::with_capacity(resources.len());
     let mut counts: HashMap<Kind, usize> = HashMap::new();
     let mut suggestions = limits::SUGGESTIONS;
-    for (position, resource) in resources.iter().enumerate() {
+    for (position, resource) in resources.iter().map(Borrow::borrow).enumerate() {
         let mut faults = faults(position, resource, &mut found);
         check_one(resource, &mut faults);
         let Some(kind) = Kind::of(resource) else {
@@ -163,9 +166,9 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn of(resources: &'a [Resource]) -> Self {
+    fn of<R: Borrow<Resource>>(resources: &'a [R]) -> Self {
         let mut index = Self { names: HashMap::new(), providers_of_accounts: HashMap::new(), items_of_books: HashMap::new() };
-        for resource in resources {
+        for resource in resources.iter().map(Borrow::borrow) {
             let name = name_of(resource);
             if let Some(kind) = Kind::of(resource) {
                 index.names.entry(kind).or_default().insert(name);

@@ -1,0 +1,85 @@
+//! The ledger's verbs.
+
+use waybill_billing::Adjustment;
+use waybill_model::{
+    id::{AttemptId, GenerationId},
+    money::Picousd,
+};
+use waybill_proto::admin::v1::{
+    AdjustRequest, AdjustResponse, BalancesRequest, BalancesResponse, EventRow, EventsRequest, ExplainRequest, ExplainResponse,
+    RecomputeResponse, VerifyResponse,
+};
+
+use crate::{admin::Admin, error::Error};
+
+impl Admin {
+    /// The attempts of a request, or its refusal while a proxy remembers it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the ledger failed.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<ExplainResponse, Error> {
+        let id = request.id.trim();
+        let attempts = self.parts.ledger.explain(id).await?;
+        if !attempts.is_empty() {
+            return Ok(ExplainResponse { attempts, refusal: None });
+        }
+        let generation = id.parse::<GenerationId>().ok();
+        match generation.and_then(|generation| self.parts.running.refusal(generation)) {
+            Some(refusal) => Ok(ExplainResponse { attempts: Vec::new(), refusal: Some(refusal) }),
+            None => Err(Error::NotFound(format!(
+                "`{id}` is not in the ledger, and no proxy remembers a refusal of it: a request that is still running comes when it has ended"
+            ))),
+        }
+    }
+
+    /// The balances of the accounts that begin with a prefix.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn balances(&self, request: &BalancesRequest) -> Result<BalancesResponse, Error> {
+        Ok(BalancesResponse { balances: self.parts.ledger.balances(&request.prefix).await? })
+    }
+
+    /// Events, newest last.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn events(&self, request: &EventsRequest) -> Result<Vec<EventRow>, Error> {
+        Ok(self.parts.ledger.events(request).await?)
+    }
+
+    /// Checks the ledger against itself.
+    ///
+    /// # Errors
+    /// The ledger failed; what is wrong with its content is in the answer.
+    pub async fn verify(&self) -> Result<VerifyResponse, Error> {
+        Ok(self.parts.ledger.verify().await?)
+    }
+
+    /// Prices every event again and lists what differs.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn recompute(&self) -> Result<RecomputeResponse, Error> {
+        let versions = self.parts.ledger.price_versions().await?;
+        Ok(self.parts.ledger.recompute(|version| versions.get(version).cloned()).await?)
+    }
+
+    /// Resolves an orphaned attempt.
+    ///
+    /// # Errors
+    /// The attempt is not one that can be resolved, the operator is not named, or the ledger failed.
+    pub async fn adjust(&self, request: &AdjustRequest) -> Result<AdjustResponse, Error> {
+        let attempt: AttemptId = read(&request.attempt_id, "attempt_id")?;
+        let amount: Picousd = read(&request.amount_usd, "amount_usd")?;
+        let unix_us = self.parts.surroundings.unix_us();
+        let adjustment = Adjustment { operator: request.operator.clone(), reason: request.reason.clone(), unix_us };
+        let row = self.parts.ledger.adjust(attempt, amount, adjustment).await?;
+        tracing::info!(%attempt, amount_picousd = amount.0, operator = request.operator, "an orphaned attempt was adjusted");
+        Ok(AdjustResponse { row: Some(row) })
+    }
+}
+
+fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str, field: &'static str) -> Result<T, Error> {
+    text.trim().parse().map_err(|error: T::Err| Error::Malformed { field, message: error.to_string() })
+}

@@ -1,0 +1,37 @@
+//! Whoever answers the operator's verbs.
+
+use std::pin::Pin;
+
+use tonic::Status;
+use waybill_proto::admin::v1::{
+    AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
+    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeResponse, StatusResponse,
+    VerifyResponse,
+};
+
+/// An answer to come.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Status>> + Send + 'a>>;
+
+/// The admin surface: over gRPC, or the same service in this process.
+pub trait Backend: Send + Sync {
+    /// Applies a change set.
+    fn apply(&self, request: ApplyChangeSetRequest) -> Answer<'_, ApplyChangeSetResponse>;
+    /// One resource.
+    fn get(&self, request: GetRequest) -> Answer<'_, GetResponse>;
+    /// A page of resources.
+    fn list(&self, request: ListRequest) -> Answer<'_, ListResponse>;
+    /// Revision, proxies, ledger.
+    fn status(&self) -> Answer<'_, StatusResponse>;
+    /// The attempts of a request.
+    fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse>;
+    /// Balances of accounts.
+    fn balances(&self, request: BalancesRequest) -> Answer<'_, BalancesResponse>;
+    /// Events, newest last.
+    fn events(&self, request: EventsRequest) -> Answer<'_, Vec<EventRow>>;
+    /// The ledger against itself.
+    fn verify(&self) -> Answer<'_, VerifyResponse>;
+    /// Every event priced again.
+    fn recompute(&self) -> Answer<'_, RecomputeResponse>;
+    /// Resolves an orphaned attempt.
+    fn adjust(&self, request: AdjustRequest) -> Answer<'_, AdjustResponse>;
+}

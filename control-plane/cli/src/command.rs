@@ -1,0 +1,218 @@
+//! What is typed.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::show::Format;
+
+/// Where the admin surface is, and how answers are shown.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Connection {
+    /// Where the admin surface listens.
+    #[arg(long, env = "WAYBILL_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:7070", global = true)]
+    pub admin: String,
+    /// File with the operator token [default: secrets/operator-token in the default state folder].
+    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// How to show the answer [default: table; documents for `get`].
+    #[arg(long, short, value_enum, value_name = "FORMAT", global = true)]
+    pub output: Option<Format>,
+}
+
+/// The operator's commands. They exit with 0 = done, 1 = refused or invalid, 2 = not understood, 3 = nobody answers.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Apply resources from files.
+    Apply(ApplyArgs),
+    /// Show one resource.
+    Get(GetArgs),
+    /// List the resources of a kind.
+    List(ListArgs),
+    /// Show the revision, what each proxy has applied, and the ledger's state.
+    Status(StatusArgs),
+    /// Make and list API keys.
+    Keys(KeysArgs),
+    /// Read and check the ledger.
+    Ledger(LedgerArgs),
+    /// Tell how a request was routed, tried and billed.
+    Explain(ExplainArgs),
+    /// Show the version.
+    Version,
+}
+
+/// `apply`.
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// A file, a folder of .yaml, .yml and .json files, or - for standard input; may be given several times.
+    #[arg(long = "filename", short = 'f', value_name = "FILE|FOLDER|-", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Validate and show what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `get`.
+#[derive(Args, Clone, Debug)]
+pub struct GetArgs {
+    /// Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy or PriceBook; case and plural do not matter.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `list`.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// As for `get`; all kinds if left out.
+    pub kind: Option<String>,
+    /// Only resources with this label; may be given several times.
+    #[arg(long = "label", short = 'l', value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `status`.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `keys`.
+#[derive(Args, Clone, Debug)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    pub verb: KeysVerb,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// The verbs on keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysVerb {
+    /// Make a key; its text is shown once.
+    Create {
+        /// Name of the new key.
+        #[arg(long)]
+        name: String,
+        /// The workspace it belongs to.
+        #[arg(long)]
+        workspace: String,
+        /// When it ends: an instant (2027-01-31T00:00:00Z), or from now (30d, 12h).
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<String>,
+    },
+    /// List all keys.
+    List,
+}
+
+/// `ledger`.
+#[derive(Args, Clone, Debug)]
+pub struct LedgerArgs {
+    #[command(subcommand)]
+    pub verb: LedgerVerb,
+    /// Read this state folder, while no Waybill is running on it, instead of asking a running one.
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub state: Option<PathBuf>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// The verbs on the ledger.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LedgerVerb {
+    /// Show events, newest last.
+    Show {
+        /// Only of this API key.
+        #[arg(long)]
+        key: Option<String>,
+        /// Only of this model.
+        #[arg(long)]
+        model: Option<String>,
+        /// Only of this workspace.
+        #[arg(long)]
+        workspace: Option<String>,
+        /// Only of this kind: settled, partial, failed, orphaned, adjusted or closed.
+        #[arg(long, value_parser = kind)]
+        kind: Option<waybill_proto::usage::v1::Kind>,
+        /// At most so many, the newest [default: 50 in a table, all otherwise].
+        #[arg(long)]
+        limit: Option<u32>,
+    },
+    /// Check the ledger against itself.
+    Verify,
+    /// Price every event again and compare.
+    Recompute,
+    /// Resolve an orphaned attempt by the provider's own record.
+    Adjust {
+        /// `att-…`
+        attempt: String,
+        /// What the provider's record says, in USD.
+        #[arg(long, value_name = "USD")]
+        amount: String,
+        /// Who answers for it.
+        #[arg(long, env = "WAYBILL_OPERATOR")]
+        operator: String,
+        /// Why, and on what evidence.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show the balances of accounts.
+    Balances {
+        /// Only accounts that begin with this.
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+}
+
+/// `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// `gen-…`, `att-…`, or the provider's id of the answer.
+    pub id: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+impl Command {
+    /// The state folder whose service is to be run in this process, if the command names one.
+    #[must_use]
+    pub fn state(&self) -> Option<&Path> {
+        match self {
+            Self::Ledger(ledger) => ledger.state.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Where to ask; nothing for a command that asks nobody.
+    #[must_use]
+    pub const fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::Apply(ApplyArgs { connection, .. })
+            | Self::Get(GetArgs { connection, .. })
+            | Self::List(ListArgs { connection, .. })
+            | Self::Status(StatusArgs { connection })
+            | Self::Keys(KeysArgs { connection, .. })
+            | Self::Ledger(LedgerArgs { connection, .. })
+            | Self::Explain(ExplainArgs { connection, .. }) => Some(connection),
+            Self::Version => None,
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    parts.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| format!("`{text}` is not KEY=VALUE"))
+}
+
+fn kind(word: &str) -> Result<waybill_proto::usage::v1::Kind, String> {
+    let name = format!("KIND_{}", word.to_ascii_uppercase());
+    let known = waybill_proto::usage::v1::Kind::from_str_name(&name).filter(|kind| *kind as i32 > 1);
+    known.ok_or_else(|| format!("`{word}` is not one of settled, partial, failed, orphaned, adjusted, closed"))
+}
