@@ -32,6 +32,8 @@ mod fleet;
 pub mod index;
 mod publication;
 mod publisher;
+#[cfg(test)]
+mod sample;
 pub mod session;
 pub mod stored;
 
