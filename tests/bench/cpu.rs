@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// Run time of one thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,16 +44,6 @@ fn thread(stat: &str, schedule: &str) -> Result<Thread> {
     Ok(Thread { id: id.parse()?, name: name.to_owned(), run_ns, user_ticks: number(11)?, system_ticks: number(12)? })
 }
 
-/// Run time of the threads whose names begin with one of these, ns.
-pub fn named_ns(process: u32, prefixes: &[&str]) -> Result<u64> {
-    let named: Vec<Thread> =
-        threads(process)?.into_iter().filter(|thread| prefixes.iter().any(|prefix| thread.name.starts_with(prefix))).collect();
-    if named.is_empty() {
-        bail!("process {process} has no thread named {}*", prefixes.join("*, "));
-    }
-    Ok(named.iter().map(|thread| thread.run_ns).sum())
-}
-
 /// Run time of the whole process, ended threads included, ns. A sum over the living threads would lose those that ended.
 #[allow(unsafe_code)]
 pub fn process_ns(process: u32) -> Result<u64> {
@@ -93,18 +83,18 @@ mod tests {
     #[test]
     fn the_process_has_used_at_least_what_its_busy_thread_has() {
         let own = std::process::id();
-        let name = "wb-busy";
+        let busy = move || threads(own).unwrap().into_iter().find(|thread| thread.name == "wb-busy");
         let before = process_ns(own).unwrap();
-        let used = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let used = std::thread::Builder::new().name("wb-busy".into()).spawn(move || {
             let mut sum = 0_u64;
             for number in 0..20_000_000_u64 {
                 sum = std::hint::black_box(sum ^ number);
             }
-            named_ns(own, &[name]).unwrap()
+            busy().unwrap().run_ns
         });
         let used = used.unwrap().join().unwrap();
         // The thread is gone now: only the process's clock still knows what it used.
-        assert!(named_ns(own, &[name]).is_err());
+        assert_eq!(busy(), None);
         assert!(used > 1_000_000, "{used} ns");
         assert!(process_ns(own).unwrap() - before >= used);
     }

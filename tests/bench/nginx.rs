@@ -38,7 +38,7 @@ fn text(upstream: SocketAddr, listen: SocketAddr, folder: &Path) -> String {
         "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 8192; }}
 http {{
-  access_log off; tcp_nodelay on; keepalive_requests 1000000000; client_max_body_size 32m; client_body_buffer_size 1m;
+  access_log off; tcp_nodelay on; keepalive_requests 1000000000; client_max_body_size 32m; client_body_buffer_size 256k;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   upstream mock {{ server {upstream}; keepalive 1024; keepalive_requests 1000000000; }}
   server {{

@@ -19,6 +19,9 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The threads that carry requests: workers, and those that bring their spools to the disk.
 const DATA_PLANE: [&str; 2] = ["wb-worker", "wb-spool"];
 
+/// Least share of the CPU of a window that threads must have used which live at its end.
+const LIVING: f64 = 0.95;
+
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -50,6 +53,14 @@ pub struct Reading {
     pub data_plane_ns: u64,
     /// CPU of the whole process until its ledger had every event, ns.
     pub process_ns: u64,
+}
+
+/// CPU used since the start of the process, ns.
+struct Used {
+    data_plane_ns: u64,
+    /// All threads that live now.
+    threads_ns: u64,
+    process_ns: u64,
 }
 
 enum Role {
@@ -137,16 +148,30 @@ impl Target {
         let done = load::run(load, time).with_context(|| format!("load on {}", self.kind.name()))?;
         self.settle(done.requests).with_context(|| format!("after {} requests", done.requests))?;
         let after = self.used()?;
-        Ok(Reading { done, data_plane_ns: after.0 - before.0, process_ns: after.1 - before.1 })
+        let process_ns = after.process_ns - before.process_ns;
+        // What ended threads have used is in the process's time only: if it were much, nobody could say which share was the data plane's.
+        let living = after.threads_ns.saturating_sub(before.threads_ns) as f64;
+        ensure!(
+            living >= LIVING * process_ns as f64,
+            "threads came and went: those that live have used {:.0} % of the CPU",
+            100.0 * living / process_ns as f64
+        );
+        Ok(Reading { done, data_plane_ns: after.data_plane_ns.saturating_sub(before.data_plane_ns), process_ns })
     }
 
-    fn used(&self) -> Result<(u64, u64)> {
-        let process = cpu::process_ns(self.process())?;
-        let data_plane = match self.kind {
-            Kind::Waybill => cpu::named_ns(self.process(), &DATA_PLANE)?,
-            Kind::Hyper | Kind::Nginx => process,
+    fn used(&self) -> Result<Used> {
+        let threads = cpu::threads(self.process())?;
+        let process_ns = cpu::process_ns(self.process())?;
+        let sum = |prefixes: &[&str]| {
+            let named = threads.iter().filter(|thread| prefixes.iter().any(|prefix| thread.name.starts_with(prefix)));
+            named.map(|thread| thread.run_ns).sum::<u64>()
         };
-        Ok((data_plane, process))
+        let data_plane_ns = match self.kind {
+            Kind::Waybill => sum(&DATA_PLANE),
+            Kind::Hyper | Kind::Nginx => process_ns,
+        };
+        ensure!(data_plane_ns > 0, "no thread is named {}*", DATA_PLANE.join("*, "));
+        Ok(Used { data_plane_ns, threads_ns: sum(&[""]), process_ns })
     }
 
     /// Ends it in order. The product must then find its own ledger right.
