@@ -10,6 +10,7 @@
 //! | `/wb/1/log/<revision>` | a change set |
 //! | `/wb/1/idem/<client key>` | the result of a finished call |
 //! | `/wb/1/lead/<job>/<shard>` | who leads a job |
+//! | `/wb/1/pepper/<id>` | fingerprint of a pepper that key records are made with |
 //!
 //! Everything under `/wb/1/c/` is one watch. A shard is two hex digits, so that a kind is listed
 //! in 256 independent ranges. Numbers are padded, so that the order of keys is theirs. In every
@@ -28,6 +29,7 @@ const BUNDLE: &str = "/wb/1/b/";
 const LOG: &str = "/wb/1/log/";
 const IDEMPOTENCY: &str = "/wb/1/idem/";
 const LEADER: &str = "/wb/1/lead/";
+const PEPPER: &str = "/wb/1/pepper/";
 
 /// What a key is the key of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +163,11 @@ pub fn idempotency(client_key: &str) -> Key {
 /// All results of finished calls.
 pub fn idempotency_all() -> Range {
     Range::prefix(IDEMPOTENCY)
+}
+
+/// The fingerprint of a pepper that key records are made with.
+pub fn pepper(id: u8) -> Key {
+    key(format!("{PEPPER}{id:02x}"))
 }
 
 /// The leader of a job; `shard` is 0 for a job that is not divided.

@@ -50,6 +50,14 @@ counters! {
     cost_nanousd => "waybill_cost_nanousd",
 }
 
+impl Counters {
+    /// Attempts that have ended, each with one event.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.settled.get() + self.partial.get() + self.failed.get() + self.orphaned.get()
+    }
+}
+
 /// A number that one thread adds to.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

@@ -162,6 +162,10 @@ async fn serve(
         ..openai::Limits::default()
     };
     let call = openai::read_request(&body, &reading).map_err(|fault| ErrorBody::from(&fault))?;
+    if let Some(sort @ (Sort::Throughput | Sort::Latency)) = call.provider.sort {
+        let message = format!("provider.sort: {sort:?} is not measured here yet; `price` is.").to_lowercase();
+        return Err(ErrorBody::new(ErrorType::InvalidRequest, message).with_param("provider.sort"));
+    }
     let cost = !key.omit_cost && headers.get(COST).is_none_or(|value| value.as_bytes() != b"omit");
     let accepted = Accepted { key, workspace, snapshot, surface, generation, call, body, headers, cost };
     let (plan, decision) = planned(worker, &accepted)?;
@@ -233,8 +237,9 @@ fn planned(worker: &Worker, accepted: &Accepted) -> Result<(waybill_route::Plan,
     let names = Names::of(&accepted.call);
     let wishes = names.wishes(&accepted.call);
     let seed = worker.random();
-    let outcome =
-        worker.with_health(|health| plan(&wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed));
+    let outcome = worker.with_health(&accepted.snapshot, |health| {
+        plan(&wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed)
+    });
     match outcome {
         Ok(plan) => {
             let decision = plan.record.decision(&accepted.snapshot, &wishes, worker.deny_epoch());

@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pool: Pool,
     log: RefCell<Log>,
     health: RefCell<Health>,
+    /// The revision whose endpoints the health is of.
+    health_of: Cell<u64>,
     pub(crate) counters: Arc<Counters>,
     drain: Drain,
     random: Cell<u64>,
@@ -52,7 +54,16 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Shared, pool: Pool, log: Log, counters: Arc<Counters>, seed: u64) -> Self {
-        Self { shared, pool, log: RefCell::new(log), health: RefCell::default(), counters, drain: Drain::new(), random: Cell::new(seed) }
+        Self {
+            shared,
+            pool,
+            log: RefCell::new(log),
+            health: RefCell::default(),
+            health_of: Cell::new(0),
+            counters,
+            drain: Drain::new(),
+            random: Cell::new(seed),
+        }
     }
 
     pub(crate) const fn limits(&self) -> &Limits {
@@ -120,7 +131,10 @@ impl Worker {
         std::array::from_fn(|index| if index < 8 { first[index] } else { second[index - 8] })
     }
 
-    pub(crate) fn with_health<T>(&self, ask: impl FnOnce(&Health) -> T) -> T {
+    pub(crate) fn with_health<T>(&self, snapshot: &Snapshot, ask: impl FnOnce(&Health) -> T) -> T {
+        if self.health_of.replace(snapshot.revision) != snapshot.revision {
+            self.health.borrow_mut().keep_of(snapshot);
+        }
         ask(&self.health.borrow())
     }
 

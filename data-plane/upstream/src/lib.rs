@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`Connector`]: TCP and TLS. [`Pool`]: idle connections of one worker thread, by origin. [`Exchange`]: one request and its answer.
+//! - [`get`]: a small document, for what a start needs to know of a provider.
 //! - [`Failure`]: what went wrong, and whether a byte of the request had left, which decides about the bill.
 //!
 //! # Invariants
@@ -13,6 +14,7 @@
 mod connect;
 mod exchange;
 mod failure;
+mod get;
 mod io;
 mod payload;
 mod pool;
@@ -20,5 +22,6 @@ mod pool;
 pub use connect::Connector;
 pub use exchange::{Exchange, Progress};
 pub use failure::{Failure, Kind};
+pub use get::{GetError, get};
 pub use payload::Payload;
 pub use pool::Pool;

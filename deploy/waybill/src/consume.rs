@@ -1,0 +1,164 @@
+//! From the spool to the ledger, in one process: a batch of records and the cursors behind it are one transaction.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prost::Message;
+use tokio::sync::watch;
+use waybill_billing::{Cursor, Ledger};
+use waybill_meter::{Batch, Closed, Kind, Position, Reader, Record, Spool};
+use waybill_proto::usage::v1 as wire;
+
+/// Records of one transaction: enough to make its cost per event small, few enough that a reader waits only some milliseconds for it.
+const BATCH: usize = 1000;
+
+/// After a commit, time for more to come, so that a busy spool is read in large batches.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// After a failure of the database or the disk.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the consumer has done so far.
+#[derive(Debug, Default)]
+pub struct Consumed {
+    /// The logs of this process.
+    incarnations: Vec<u64>,
+    /// Events that were booked by this process, whoever wrote them.
+    pub events: AtomicU64,
+    /// Ends of attempts of this process that the ledger has.
+    own_ends: AtomicU64,
+    /// Records that were set aside.
+    pub quarantined: AtomicU64,
+    /// Ranges of the spool that hold no readable record.
+    pub damaged: AtomicU64,
+    /// Failures of the database or the disk since the last success.
+    pub failures: AtomicU64,
+}
+
+impl Consumed {
+    /// Nothing yet, of a process with these logs.
+    pub fn of(incarnations: &[u64]) -> Self {
+        Self { incarnations: incarnations.to_vec(), ..Self::default() }
+    }
+
+    /// Of so many ended attempts of this process, how many the ledger does not have yet.
+    pub fn lag(&self, ended: u64) -> u64 {
+        ended.saturating_sub(self.own_ends.load(Ordering::Relaxed))
+    }
+}
+
+/// Reads the spool into the ledger until `stop`, then once more until nothing is left.
+pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut stop: watch::Receiver<bool>) {
+    let Some(mut reader) = open(&spool, &ledger, &mut stop).await else { return };
+    loop {
+        let seen = spool.progress();
+        match drain(&mut reader, &ledger, &consumed).await {
+            Ok(()) if *stop.borrow() => return,
+            Ok(()) => {
+                consumed.failures.store(0, Ordering::Relaxed);
+                tokio::select! {
+                    _ = spool.progress_after(seen) => tokio::time::sleep(GATHER).await,
+                    _ = stop.changed() => {}
+                }
+            }
+            Err(error) => {
+                let failures = consumed.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(error = format!("{error:#}"), failures, "the ledger does not keep up; nothing is lost, it is tried again");
+                if *stop.borrow() {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+                match ledger.cursors().await {
+                    Ok(cursors) => reader.rewind(cursors.iter().map(position)),
+                    Err(error) => tracing::error!(%error, "the ledger's cursors cannot be read"),
+                }
+            }
+        }
+    }
+}
+
+async fn open(spool: &Spool, ledger: &Ledger, stop: &mut watch::Receiver<bool>) -> Option<Reader> {
+    loop {
+        match ledger.cursors().await {
+            Ok(cursors) => return Some(spool.reader(cursors.iter().map(position))),
+            Err(error) => tracing::error!(%error, "the ledger's cursors cannot be read; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = stop.changed() => return None,
+        }
+    }
+}
+
+fn position(cursor: &Cursor) -> (u64, Position) {
+    // Offsets in a segment have 32 bits; the ledger's column is wider.
+    (cursor.incarnation, Position { segment: cursor.segment, offset: u32::try_from(cursor.offset).unwrap_or(u32::MAX) })
+}
+
+/// Reads and commits until nothing is left.
+pub async fn drain(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed) -> anyhow::Result<()> {
+    loop {
+        let batch = reader.next(BATCH)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        commit(reader, ledger, consumed, batch).await?;
+    }
+}
+
+async fn commit(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed, batch: Batch) -> anyhow::Result<()> {
+    let records: Vec<wire::Spooled> = batch.records.iter().map(spooled).collect();
+    let cursors: Vec<Cursor> = batch
+        .cursors
+        .iter()
+        .map(|(incarnation, position)| Cursor { incarnation: *incarnation, segment: position.segment, offset: position.offset.into() })
+        .collect();
+    let report = ledger.commit(&records, &cursors).await?;
+    consumed.events.fetch_add(report.inserted as u64, Ordering::Relaxed);
+    let own = |record: &&Record| record.kind != Kind::Closed && consumed.incarnations.contains(&record.incarnation);
+    consumed.own_ends.fetch_add(batch.records.iter().filter(own).count() as u64, Ordering::Relaxed);
+    consumed.quarantined.fetch_add(report.quarantined as u64, Ordering::Relaxed);
+    consumed.damaged.fetch_add(batch.damage.len() as u64, Ordering::Relaxed);
+    for damage in &batch.damage {
+        tracing::error!(?damage, "a range of the spool cannot be read; its events are missing from the ledger");
+    }
+    if report.quarantined > 0 {
+        tracing::error!(records = report.quarantined, "usage records were set aside: `waybill ledger verify` lists them");
+    }
+    for (incarnation, position) in &batch.cursors {
+        reader.release(*incarnation, *position)?;
+    }
+    Ok(())
+}
+
+fn spooled(record: &Record) -> wire::Spooled {
+    let kind = match record.kind {
+        Kind::Intent => wire::Kind::Intent,
+        Kind::Settled => wire::Kind::Settled,
+        Kind::Partial => wire::Kind::Partial,
+        Kind::Failed => wire::Kind::Failed,
+        Kind::Orphaned => wire::Kind::Orphaned,
+        Kind::Adjusted => wire::Kind::Adjusted,
+        Kind::Closed => wire::Kind::Closed,
+    };
+    wire::Spooled {
+        incarnation: record.incarnation,
+        sequence: record.seq,
+        kind: kind.into(),
+        attempt_id: record.attempt.to_vec().into(),
+        payload: payload(record).into(),
+    }
+}
+
+/// The spool writes the end of a log in a form of its own; the ledger reads messages of the contract.
+fn payload(record: &Record) -> Vec<u8> {
+    match (record.kind, Closed::decode(&record.payload)) {
+        (Kind::Closed, Some(closed)) => wire::Closed { last_sequence: closed.last_seq, doubt: closed.doubt }.encode_to_vec(),
+        _ => record.payload.clone(),
+    }
+}

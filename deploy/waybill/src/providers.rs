@@ -1,0 +1,173 @@
+//! What `up` finds to answer with: providers of the environment, of the operator's files, and the sandbox.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use waybill_catalog::{Found, SandboxModel};
+use waybill_model::{
+    compile::parse_base_url,
+    resource::{Kind, metadata},
+    world::World,
+};
+use waybill_proto::model::v1::{Resource, resource::Spec};
+use waybill_sandbox::{Listen, Options, Sandbox, models};
+
+/// How long a base URL of the operator's own may take to list its models at start.
+const MODELS_TIME: Duration = Duration::from_secs(5);
+
+/// Longest list of models that is read.
+const MODELS_BYTES: usize = 4 << 20;
+
+/// When the sandbox answers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum SandboxMode {
+    /// When no provider is configured.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+/// Lines of the banner about providers, and the resources they make.
+#[derive(Default)]
+pub struct Discovered {
+    pub resources: Vec<Resource>,
+    pub lines: Vec<String>,
+    pub sandbox: Option<Sandbox>,
+}
+
+/// Looks into the environment. Base URLs that lead back to our own listeners are refused.
+pub fn discover(listeners: &[SocketAddr]) -> Result<Discovered> {
+    let (found, refused) = waybill_catalog::from_environment(&|name| env::var(name).ok());
+    let mut discovered = Discovered::default();
+    discovered.lines.extend(refused.into_iter().map(|refused| format!("{}: {} — ignored", refused.variable, refused.message)));
+    let (own, found): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| waybill_catalog::is_own(&found.base_url, listeners));
+    discovered.lines.extend(
+        own.iter().map(|found| format!("{} leads back to this gateway ({}) — ignored", found.row.base_url_variable, found.base_url)),
+    );
+    let (custom, built_in): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.custom);
+    discovered.resources = waybill_catalog::resources(&built_in)?;
+    for found in &built_in {
+        let (models, as_of) = served(&discovered.resources, &found.name());
+        discovered.lines.push(format!(
+            "{} ({} models, prices as of {as_of}; key in {})",
+            found.row.display_name,
+            models,
+            found.key_variable.unwrap_or("none")
+        ));
+    }
+    for found in &custom {
+        match list_models(found) {
+            Ok(ids) => {
+                let made = waybill_catalog::custom(found, &ids);
+                let (models, _) = served(&made, &found.name());
+                discovered.lines.push(format!(
+                    "{} at {} ({models} models, no prices: their cost is shown as 0)",
+                    found.name(),
+                    found.base_url
+                ));
+                discovered.resources.extend(made);
+            }
+            Err(error) => discovered.lines.push(format!(
+                "{} at {} does not list its models, so it serves none: {error:#}",
+                found.name(),
+                found.base_url
+            )),
+        }
+    }
+    Ok(discovered)
+}
+
+/// How many models a provider serves, and the date of its prices.
+fn served(resources: &[Resource], provider: &str) -> (usize, String) {
+    let mut models = BTreeSet::new();
+    let mut as_of = "an unknown date".to_owned();
+    for resource in resources {
+        match &resource.spec {
+            Some(Spec::Endpoint(endpoint)) if endpoint.provider == provider => drop(models.insert(endpoint.model.as_str())),
+            Some(Spec::PriceBook(book)) if metadata(resource).name == provider => as_of.clone_from(&book.as_of),
+            _ => {}
+        }
+    }
+    (models.len(), as_of)
+}
+
+/// Starts the sandbox if it is wanted. Its port is kept in the state folder, so that a second start changes no configuration.
+pub fn sandbox(mode: SandboxMode, state: &Path, discovered: &mut Discovered, world: &World, documents: &[Resource]) -> Result<()> {
+    let is_provider = |resource: &Resource| Kind::of(resource) == Some(Kind::Provider) && !is_sandbox(resource);
+    let configured = discovered.resources.iter().any(is_provider)
+        || documents.iter().any(is_provider)
+        || world.of_kind(Kind::Provider).any(|resource| is_provider(resource) && !is_discovered(resource));
+    let wanted = match mode {
+        SandboxMode::Auto => !configured,
+        SandboxMode::On => true,
+        SandboxMode::Off => false,
+    };
+    if !wanted {
+        return Ok(());
+    }
+    let kept = state.join("sandbox-port");
+    let port = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(0);
+    let listener = TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    let listener = listener.context("the sandbox finds no free port on loopback")?;
+    listener.set_nonblocking(true)?;
+    std::fs::write(&kept, listener.local_addr()?.port().to_string()).with_context(|| format!("cannot write {}", kept.display()))?;
+    let sandbox =
+        Sandbox::spawn_thread(Options { listen: Listen::Given(listener), ..Options::default() }).context("the sandbox does not start")?;
+    let names: Vec<(String, &str, u64)> = models::TABLE.iter().map(|row| (row.model(), row.about, row.context_length())).collect();
+    let rows: Vec<SandboxModel<'_>> =
+        names.iter().map(|(name, about, window)| SandboxModel { name, description: about, context_window: *window }).collect();
+    discovered.resources.extend(waybill_catalog::sandbox(&sandbox.base_url(), &rows));
+    discovered.lines.push(format!("the sandbox ({} models such as sandbox/chat; no provider, no key, invented prices)", rows.len()));
+    discovered.sandbox = Some(sandbox);
+    Ok(())
+}
+
+fn origin(resource: &Resource) -> Option<&str> {
+    metadata(resource).labels.get(waybill_catalog::ORIGIN).map(String::as_str)
+}
+
+fn is_sandbox(resource: &Resource) -> bool {
+    origin(resource) == Some("sandbox")
+}
+
+/// It was made at an earlier start from what the environment held then.
+fn is_discovered(resource: &Resource) -> bool {
+    origin(resource).is_some()
+}
+
+/// What earlier starts have made and this one does not find any more.
+pub fn gone<'world>(world: &'world World, resources: &[Resource]) -> Vec<(Kind, &'world str)> {
+    let kept: BTreeSet<(Kind, &str)> =
+        resources.iter().filter_map(|resource| Kind::of(resource).map(|kind| (kind, metadata(resource).name.as_str()))).collect();
+    world
+        .iter()
+        .filter(|(_, entry)| is_discovered(&entry.resource))
+        .map(|(key, entry)| (key.kind, metadata(&entry.resource).name.as_str()))
+        .filter(|place| !kept.contains(place))
+        .collect()
+}
+
+/// Asks a base URL of the operator's own for its models, through the same door as every request.
+fn list_models(found: &Found) -> Result<Vec<String>> {
+    let (origin, path) = parse_base_url(&found.base_url).map_err(anyhow::Error::msg)?;
+    let key = found.key_variable.and_then(|name| env::var(name).ok());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let body = runtime.block_on(async {
+        let path = format!("{path}/models");
+        let answer = waybill_upstream::get(&origin, &path, key.as_deref(), MODELS_BYTES);
+        tokio::time::timeout(MODELS_TIME, answer)
+            .await
+            .with_context(|| format!("no answer within {MODELS_TIME:?}"))?
+            .map_err(anyhow::Error::from)
+    })?;
+    let list: serde_json::Value = serde_json::from_slice(&body).context("its answer to GET /models is no JSON")?;
+    let models = list["data"].as_array().or_else(|| list["models"].as_array()).context("its answer to GET /models has no list")?;
+    Ok(models.iter().filter_map(|model| model["id"].as_str().or_else(|| model["name"].as_str())).map(str::to_owned).collect())
+}

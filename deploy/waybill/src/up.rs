@@ -1,0 +1,467 @@
+//! `waybill up`: every role in one process, on embedded stores, joined by the real contracts.
+
+use std::{
+    env, fs,
+    io::IsTerminal,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::sync::{mpsc, watch};
+use waybill_admin::{Admin, Backlog, Host, OperatorToken, Parts, Running, proxy_status};
+use waybill_billing::Ledger;
+use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
+use waybill_model::{
+    document,
+    id::GenerationId,
+    resource::Kind,
+    snapshot::{Secret, Snapshot},
+};
+use waybill_proto::{
+    admin::v1::{ProxyStatus, RefusalRow},
+    model::v1::{ApiKey, Metadata, Org, Resource, SecretRef, Workspace, resource::Spec},
+};
+use waybill_proxy::{Configuration, Counters, Limits, Proxy, Refusals, Settings};
+use waybill_publish::Publisher;
+use waybill_store::{MonotonicClock, Sqlite, Store};
+use waybill_sync::{Current, Identity, Sync};
+
+use crate::{
+    banner::{self, Banner},
+    books::InProcess,
+    consume::{self, Consumed},
+    ops,
+    providers::{self, SandboxMode},
+    ready::{self, Ready},
+    state::{self, State},
+};
+
+/// Messages in flight between the planes of one process.
+const CHANNEL: usize = 64;
+
+/// How long the first configuration may take to reach the proxy.
+const CONFIGURATION_TIME: Duration = Duration::from_secs(30);
+
+/// Starts everything in one process.
+#[derive(Args, Clone, Debug)]
+pub struct Up {
+    /// Where applications call.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "WAYBILL_LISTEN")]
+    listen: SocketAddr,
+    /// Where operators call (gRPC).
+    #[arg(long, default_value = "127.0.0.1:7070", env = "WAYBILL_ADMIN_LISTEN")]
+    admin_listen: SocketAddr,
+    /// Health, readiness, metrics.
+    #[arg(long, default_value = "127.0.0.1:7072", env = "WAYBILL_OPS_LISTEN")]
+    ops_listen: SocketAddr,
+    /// The state folder; default $XDG_STATE_HOME/waybill, else ~/.local/state/waybill.
+    #[arg(long, env = "WAYBILL_STATE")]
+    state: Option<PathBuf>,
+    /// A file or folder of resources (YAML or JSON), applied at start. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Written (0600) once everything serves: JSON {http, admin, ops, api_key, operator_token_file}.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Whether the sandbox provider answers.
+    #[arg(long, value_enum, default_value_t, env = "WAYBILL_SANDBOX")]
+    sandbox: SandboxMode,
+    /// Worker threads of the data plane; default: one per core.
+    #[arg(long, env = "WAYBILL_WORKERS")]
+    workers: Option<usize>,
+    /// Intents and ends are brought to the disk before what follows them is seen outside: nothing is lost when the machine dies, for 5 ms each.
+    #[arg(long, env = "WAYBILL_STRICT")]
+    strict: bool,
+    /// Most bytes of the spool.
+    #[arg(long, default_value_t = 8 << 30, env = "WAYBILL_SPOOL_BYTES")]
+    spool_bytes: u64,
+    /// Size of a segment of the spool.
+    #[arg(long, default_value_t = 64 << 20, env = "WAYBILL_SPOOL_SEGMENT_BYTES", hide = true)]
+    spool_segment_bytes: u32,
+}
+
+/// Runs until a signal, then drains.
+pub fn run(up: &Up) -> Result<ExitCode> {
+    let began = Instant::now();
+    let folder = up.state.clone().map_or_else(state::default_folder, Ok)?;
+    let state = State::open(&folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("wb-control").enable_all().build()?;
+    let running = runtime.block_on(start(up, &state, began))?;
+    let code = runtime.block_on(running.until_stopped());
+    // Answers that run on in the background have nothing to add once the ledger is closed.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+struct Started {
+    proxy: Proxy,
+    limits: Limits,
+    sync: tokio::task::JoinHandle<()>,
+    sync_stop: watch::Sender<bool>,
+    consumer: tokio::task::JoinHandle<()>,
+    consumer_stop: watch::Sender<bool>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    servers_stop: watch::Sender<bool>,
+    ledger: Arc<Ledger>,
+    sandbox: Option<waybill_sandbox::Sandbox>,
+}
+
+/// What workers read, as the proxy wants it.
+struct InForce(Current);
+
+impl Configuration for InForce {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.load()
+    }
+
+    fn deny_epoch(&self) -> u64 {
+        self.0.denied().epoch()
+    }
+
+    fn is_denied(&self, key_uid: &str) -> bool {
+        self.0.is_denied(key_uid)
+    }
+}
+
+/// What the admin service may ask of this process. The proxy is there a moment after the service.
+struct Here {
+    publisher: Publisher,
+    spool: Spool,
+    consumed: Arc<Consumed>,
+    data_plane: std::sync::OnceLock<(Vec<Arc<Counters>>, Arc<Refusals>)>,
+}
+
+impl Running for Here {
+    fn proxies(&self) -> Vec<ProxyStatus> {
+        self.publisher.proxies().into_iter().map(proxy_status).collect()
+    }
+
+    fn refusal(&self, generation: GenerationId) -> Option<RefusalRow> {
+        let (_, refusals) = self.data_plane.get()?;
+        let refused = refusals.find(generation)?;
+        Some(RefusalRow {
+            generation_id: refused.generation.to_string(),
+            status: u32::from(refused.status),
+            error_type: refused.error_type.to_owned(),
+            message: refused.message,
+            decision: Some(refused.decision),
+            unix_us: i64::try_from(refused.unix_us).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn backlog(&self) -> Backlog {
+        let ended = self.data_plane.get().map_or(0, |(counters, _)| counters.iter().map(|counters| counters.ended()).sum());
+        Backlog { spool_bytes: self.spool.used_bytes(), lag_events: self.consumed.lag(ended) }
+    }
+}
+
+async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
+    let pepper = state.pepper()?;
+    let token = state.operator_token()?;
+    let workers = up.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let process = u64::from_le_bytes(state::random()?);
+    let incarnations: Vec<u64> = (0..workers).map(|_| state::random().map(u64::from_le_bytes)).collect::<Result<_>>()?;
+
+    // Everything that can be taken by somebody else is taken first.
+    let admin_listener = bind(up.admin_listen, "--admin-listen")?;
+    let ops_listener = bind(up.ops_listen, "--ops-listen")?;
+
+    let (spool, recovered) = open_spool(up, state)?;
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?);
+    let ledger = Arc::new(Ledger::open(&state.database()).await?);
+    crate::pepper::check(&*store, &pepper).await?;
+
+    let publisher = Publisher::start(Arc::clone(&store)).await?;
+    let consumed = Arc::new(Consumed::of(&incarnations));
+    let here = Arc::new(Here {
+        publisher: publisher.clone(),
+        spool: spool.clone(),
+        consumed: Arc::clone(&consumed),
+        data_plane: std::sync::OnceLock::new(),
+    });
+    let admin = Arc::new(Admin::new(Parts {
+        store,
+        ledger: Arc::clone(&ledger),
+        peppers: vec![pepper.clone()],
+        surroundings: Arc::new(Host),
+        running: Arc::clone(&here) as Arc<dyn Running>,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+    }));
+
+    let listeners = [up.listen, admin_listener.local_addr()?, ops_listener.local_addr()?];
+    let (first_key, discovered) = configure(up, state, &admin, &publisher, &listeners).await?;
+
+    // The proxy's end of the configuration, in step with the publisher over the real messages.
+    let identity =
+        Identity { proxy: "local".to_owned(), process, incarnations: incarnations.clone(), build: env!("CARGO_PKG_VERSION").to_owned() };
+    let sync = Sync::load(&state.last_known_good(), identity, Arc::new(secret))?;
+    let current = sync.current();
+    let (sync_stop, stopped) = watch::channel(false);
+    let sync = tokio::spawn(follow(sync, publisher.clone(), stopped));
+    let revision = publisher.world().revision();
+    tokio::time::timeout(CONFIGURATION_TIME, current.reached(revision))
+        .await
+        .with_context(|| format!("the configuration (revision {revision}) did not reach the proxy within {CONFIGURATION_TIME:?}"))?;
+
+    let configuration: Arc<dyn Configuration> = Arc::new(InForce(current));
+    let limits = Limits::default();
+    let proxy = Proxy::start(Settings {
+        listen: up.listen,
+        workers,
+        limits: limits.clone(),
+        peppers: vec![pepper],
+        configuration: Arc::clone(&configuration),
+        books: Arc::new(InProcess { ledger: Arc::clone(&ledger), runtime: tokio::runtime::Handle::current() }),
+        spool: spool.clone(),
+        process,
+        incarnations,
+        strict: up.strict,
+        seed: u64::from_le_bytes(state::random()?),
+    })
+    .with_context(|| format!("choose another address with --listen (now {})", up.listen))?;
+    drop(here.data_plane.set((proxy.counters().to_vec(), Arc::clone(proxy.refusals()))));
+
+    let (consumer_stop, stopped) = watch::channel(false);
+    let consumer = tokio::spawn(consume::run(spool.clone(), Arc::clone(&ledger), Arc::clone(&consumed), stopped));
+    let (servers_stop, stopped) = watch::channel(false);
+    let addresses = (proxy.address(), admin_listener.local_addr()?, ops_listener.local_addr()?);
+    let subject = ops::Subject { counters: proxy.counters().to_vec(), configuration, spool, consumed, ledger: Arc::clone(&ledger) };
+    let servers = serve(admin, &token, admin_listener, ops_listener, subject, &stopped)?;
+
+    let token_file = state.operator_token_file();
+    if let Some(path) = &up.ready_file {
+        let (http, admin, ops) = addresses;
+        ready::write(path, &Ready { http, admin, ops, api_key: first_key.as_deref(), operator_token_file: &token_file })?;
+    }
+    banner::print(&Banner {
+        http: addresses.0,
+        admin: addresses.1,
+        ops: addresses.2,
+        state: state.folder(),
+        first_key: first_key.as_deref(),
+        key_prefix: key_prefix(&publisher),
+        model: banner::example_model(&publisher.world()),
+        providers: &discovered.lines,
+        recovered: &recovered,
+        revision,
+        took: began.elapsed(),
+        colour: std::io::stdout().is_terminal(),
+    });
+    Ok(Started { proxy, limits, sync, sync_stop, consumer, consumer_stop, servers, servers_stop, ledger, sandbox: discovered.sandbox })
+}
+
+fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Opens the spool, after recovering what earlier processes have left.
+pub fn open_spool(up: &Up, state: &State) -> Result<(Spool, Vec<Recovered>)> {
+    let options = SpoolOptions {
+        bound_bytes: up.spool_bytes,
+        segment_bytes: up.spool_segment_bytes,
+        max_intent_bytes: PAYLOAD_BYTES,
+        max_end_bytes: PAYLOAD_BYTES,
+        ..SpoolOptions::new(state.spool())
+    };
+    let opened = Spool::start(options, state::boot(), |intent| orphan_of(intent.payload));
+    opened.with_context(|| format!("the spool in {} cannot be opened", state.spool().display()))
+}
+
+/// Applies what is wanted at this start. Gives the first key's text at the first start.
+async fn configure(
+    up: &Up,
+    state: &State,
+    admin: &Admin,
+    publisher: &Publisher,
+    listeners: &[SocketAddr],
+) -> Result<(Option<String>, providers::Discovered)> {
+    let world = publisher.world();
+    let documents = read_documents(&up.config)?;
+    let addresses = listeners.to_vec();
+    // Listing the models of an own base URL blocks, so it is kept off the runtime's thread.
+    let mut discovered = tokio::task::spawn_blocking(move || providers::discover(&addresses)).await??;
+    let written: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
+    providers::sandbox(up.sandbox, state.folder(), &mut discovered, &world, &written)?;
+    let mut upserts = if world.revision() == 0 { bootstrap() } else { Vec::new() };
+    upserts.extend(discovered.resources.iter().cloned());
+    // What the operator has written stands above what was found.
+    let named = |resource: &Resource| (Kind::of(resource), waybill_model::resource::metadata(resource).name.clone());
+    let own: std::collections::HashSet<_> = written.iter().map(named).collect();
+    upserts.retain(|resource| !own.contains(&named(resource)));
+    upserts.extend(written);
+    let deletes = providers::gone(&world, &upserts);
+    let applied = admin.apply_all(upserts, &deletes, "up").await.map_err(|error| explain(&error, &documents))?;
+    admin.remember_prices().await?;
+    publisher.wait_for(applied.revision).await?;
+    let first_key = applied.generated_keys.iter().find(|key| key.name == FIRST).map(|key| key.key.clone());
+    for key in applied.generated_keys.iter().filter(|key| key.name != FIRST) {
+        println!("API key {} (shown once): {}", key.name, key.key);
+    }
+    Ok((first_key, discovered))
+}
+
+/// Name of the resources of a first start.
+const FIRST: &str = "default";
+
+/// An org, a workspace and a key, so that the first request needs no document.
+fn bootstrap() -> Vec<Resource> {
+    let resource = |spec| Resource { metadata: Some(Metadata { name: FIRST.to_owned(), ..Metadata::default() }), spec: Some(spec) };
+    vec![
+        resource(Spec::Org(Org { display_name: "Default".to_owned() })),
+        resource(Spec::Workspace(Workspace { org: FIRST.to_owned(), display_name: "Default".to_owned(), ..Workspace::default() })),
+        resource(Spec::ApiKey(ApiKey { workspace: FIRST.to_owned(), display_name: "First key".to_owned(), ..ApiKey::default() })),
+    ]
+}
+
+/// Reads all documents of `--config`.
+fn read_documents(paths: &[PathBuf]) -> Result<Vec<document::Document>> {
+    let mut sources = Vec::new();
+    for path in paths {
+        let files = if path.is_dir() {
+            let mut files: Vec<PathBuf> = fs::read_dir(path)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+            files.retain(|file| file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)));
+            files.sort();
+            files
+        } else {
+            vec![path.clone()]
+        };
+        for file in files {
+            let bytes = fs::read(&file).with_context(|| format!("cannot read {} (--config)", file.display()))?;
+            sources.push((file.display().to_string(), bytes));
+        }
+    }
+    let sources: Vec<(&str, &[u8])> = sources.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    document::read(&sources).map_err(|faults| {
+        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{} in the configuration; nothing was applied\n{}", counted(all.len()), all.join("\n"))
+    })
+}
+
+fn counted(faults: usize) -> String {
+    if faults == 1 { "one fault".to_owned() } else { format!("{faults} faults") }
+}
+
+/// Says what the check of the whole world refused, at the lines of the documents where it can.
+fn explain(error: &waybill_admin::Error, documents: &[document::Document]) -> anyhow::Error {
+    let waybill_admin::Error::Invalid(faults) = error else { return anyhow::anyhow!("the configuration was not applied: {error}") };
+    let line = |fault: &waybill_admin::Fault| {
+        let is_meant = |document: &&document::Document| {
+            let resource = &document.resource;
+            Kind::of(resource).is_some_and(|kind| kind.name() == fault.kind)
+                && waybill_model::resource::metadata(resource).name == fault.name
+        };
+        let code = fault.code.parse::<waybill_model::check::Code>();
+        match (documents.iter().find(is_meant), code) {
+            (Some(document), Ok(code)) => document.fault(&fault.path, code, &fault.message).to_string(),
+            _ => fault.to_string(),
+        }
+    };
+    let lines: Vec<String> = faults.iter().map(line).collect();
+    anyhow::anyhow!("{} in the configuration; nothing was applied\n{}", counted(lines.len()), lines.join("\n"))
+}
+
+/// Resolves a reference to a secret in this process.
+fn secret(reference: &SecretRef) -> Option<Secret> {
+    let text = if reference.env.is_empty() { fs::read_to_string(&reference.file).ok()? } else { env::var(&reference.env).ok()? };
+    let text = text.trim();
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+/// Keeps the proxy in step with the publisher until told to stop.
+async fn follow(mut sync: Sync, publisher: Publisher, mut stop: watch::Receiver<bool>) {
+    let connect = || {
+        let publisher = publisher.clone();
+        async move {
+            let (requests, from_proxy) = mpsc::channel(CHANNEL);
+            let (to_proxy, responses) = mpsc::channel(CHANNEL);
+            tokio::spawn(async move { publisher.serve(from_proxy, to_proxy).await });
+            Some((requests, responses))
+        }
+    };
+    tokio::select! {
+        never = sync.follow(connect) => match never {},
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    sync.stop().await;
+}
+
+fn serve(
+    admin: Arc<Admin>,
+    token: &str,
+    admin_listener: TcpListener,
+    ops_listener: TcpListener,
+    subject: ops::Subject,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+    let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
+    let ops_listener = tokio::net::TcpListener::from_std(ops_listener)?;
+    let token = OperatorToken::new(token);
+    let mut stop = stopped.clone();
+    let served = async move {
+        let stop = async move { drop(stop.wait_for(|stop| *stop).await) };
+        if let Err(error) = waybill_admin::serve(admin_listener, admin, token, stop).await {
+            tracing::error!(%error, "the admin listener failed");
+        }
+    };
+    let stop = stopped.clone();
+    let ops = async move {
+        if let Err(error) = ops::serve(ops_listener, Arc::new(subject), stop).await {
+            tracing::error!(%error, "the ops listener failed");
+        }
+    };
+    Ok(vec![tokio::spawn(served), tokio::spawn(ops)])
+}
+
+fn key_prefix(publisher: &Publisher) -> Option<String> {
+    let world = publisher.world();
+    let first = world.of_kind(Kind::ApiKey).find(|resource| waybill_model::resource::metadata(resource).name == FIRST)?;
+    match &first.spec {
+        Some(Spec::ApiKey(key)) => Some(key.prefix.clone()),
+        _ => None,
+    }
+}
+
+impl Started {
+    async fn until_stopped(self) -> Result<ExitCode> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        eprintln!("draining: open requests may finish within {:?}; once more ends at once", self.limits.drain_time);
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            _ = interrupt.recv() => bail!("ended without draining; the next start recovers what was open"),
+        }
+    }
+
+    /// In the order in which the parts need one another: requests, their events, the ledger, and those who ask it.
+    async fn stop(self) -> Result<ExitCode> {
+        let proxy = self.proxy;
+        tokio::task::spawn_blocking(move || proxy.stop()).await?;
+        self.consumer_stop.send_replace(true);
+        self.consumer.await?;
+        self.sync_stop.send_replace(true);
+        self.sync.await?;
+        self.servers_stop.send_replace(true);
+        for server in self.servers {
+            // A client that keeps its stream open does not keep the process.
+            drop(tokio::time::timeout(Duration::from_secs(2), server).await);
+        }
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+        if let Ok(ledger) = Arc::try_unwrap(self.ledger) {
+            ledger.close().await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
