@@ -253,7 +253,9 @@ fn planned(worker: &Worker, accepted: &Accepted) -> Result<(waybill_route::Plan,
 fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, refusal: &Refusal) -> ErrorBody {
     worker.counters.refusals.add(1);
     let error_type = ErrorType::from_name(refusal.error_type()).unwrap_or(ErrorType::NotFound);
-    let mut error = ErrorBody::new(error_type, format!("{refusal}.")).with("availability_code", refusal.code().name());
+    let said = refusal.to_string();
+    let said = if said.ends_with('?') { said } else { format!("{said}.") };
+    let mut error = ErrorBody::new(error_type, said).with("availability_code", refusal.code().name());
     if refusal.retryable() {
         error = error.with_status(503).with_retry_after(10);
     }

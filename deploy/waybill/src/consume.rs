@@ -95,7 +95,8 @@ async fn open(spool: &Spool, ledger: &Ledger, stop: &mut watch::Receiver<bool>) 
     }
 }
 
-fn position(cursor: &Cursor) -> (u64, Position) {
+/// A cursor as the reader wants it.
+pub fn position(cursor: &Cursor) -> (u64, Position) {
     // Offsets in a segment have 32 bits; the ledger's column is wider.
     (cursor.incarnation, Position { segment: cursor.segment, offset: u32::try_from(cursor.offset).unwrap_or(u32::MAX) })
 }

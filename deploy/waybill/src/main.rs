@@ -3,11 +3,13 @@
 //! # Layout
 //! - `up`: all roles in one process. `state`: its folder. `providers`: what it finds to answer with. `pepper`: the store's keys are its own.
 //! - `consume`: from the spool to the ledger. `books`: what the proxy asks of the ledger. `ops`: health and metrics.
+//! - `offline`: the ledger's verbs on a state folder, while nothing runs on it.
 //! - `banner`, `ready`: what a start tells people and programs.
 
 mod banner;
 mod books;
 mod consume;
+mod offline;
 mod ops;
 mod pepper;
 mod providers;
@@ -37,7 +39,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs every role in this process, on embedded stores.
-    Up(up::Up),
+    Up(Box<up::Up>),
+    #[command(flatten)]
+    Operator(waybill_cli::Command),
 }
 
 fn main() -> ExitCode {
@@ -45,9 +49,20 @@ fn main() -> ExitCode {
     waybill_telemetry::logs(if cli.log_json { waybill_telemetry::Format::Json } else { waybill_telemetry::Format::Pretty });
     let outcome = match cli.command {
         Command::Up(up) => up::run(&up),
+        Command::Operator(command) => operate(&command),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("waybill: {error:#}");
         ExitCode::FAILURE
+    })
+}
+
+/// Runs an operator's command: against a running Waybill, or on a state folder.
+fn operate(command: &waybill_cli::Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Some(folder) = command.state() else { return Ok(waybill_cli::run(command, None).await) };
+        let offline = offline::Offline::open(folder).await?;
+        Ok(waybill_cli::run(command, Some(&offline)).await)
     })
 }

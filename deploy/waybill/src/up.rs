@@ -77,12 +77,25 @@ pub struct Up {
     /// Intents and ends are brought to the disk before what follows them is seen outside: nothing is lost when the machine dies, for 5 ms each.
     #[arg(long, env = "WAYBILL_STRICT")]
     strict: bool,
-    /// Most bytes of the spool.
-    #[arg(long, default_value_t = 8 << 30, env = "WAYBILL_SPOOL_BYTES")]
+    #[command(flatten)]
+    spool: SpoolSize,
+}
+
+/// How much disk the spool takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SpoolSize {
+    /// Most bytes of the spool; at the bound, requests are refused with 503.
+    #[arg(long, default_value_t = SpoolSize::default().spool_bytes, env = "WAYBILL_SPOOL_BYTES")]
     spool_bytes: u64,
-    /// Size of a segment of the spool.
-    #[arg(long, default_value_t = 64 << 20, env = "WAYBILL_SPOOL_SEGMENT_BYTES", hide = true)]
+    /// Bytes of a segment of the spool.
+    #[arg(long, default_value_t = SpoolSize::default().spool_segment_bytes, env = "WAYBILL_SPOOL_SEGMENT_BYTES")]
     spool_segment_bytes: u32,
+}
+
+impl Default for SpoolSize {
+    fn default() -> Self {
+        Self { spool_bytes: 8 << 30, spool_segment_bytes: 64 << 20 }
+    }
 }
 
 /// Runs until a signal, then drains.
@@ -171,7 +184,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
     let admin_listener = bind(up.admin_listen, "--admin-listen")?;
     let ops_listener = bind(up.ops_listen, "--ops-listen")?;
 
-    let (spool, recovered) = open_spool(up, state)?;
+    let (spool, recovered) = open_spool(&up.spool, state)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?);
     let ledger = Arc::new(Ledger::open(&state.database()).await?);
     crate::pepper::check(&*store, &pepper).await?;
@@ -262,10 +275,10 @@ fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
 }
 
 /// Opens the spool, after recovering what earlier processes have left.
-pub fn open_spool(up: &Up, state: &State) -> Result<(Spool, Vec<Recovered>)> {
+pub fn open_spool(size: &SpoolSize, state: &State) -> Result<(Spool, Vec<Recovered>)> {
     let options = SpoolOptions {
-        bound_bytes: up.spool_bytes,
-        segment_bytes: up.spool_segment_bytes,
+        bound_bytes: size.spool_bytes,
+        segment_bytes: size.spool_segment_bytes,
         max_intent_bytes: PAYLOAD_BYTES,
         max_end_bytes: PAYLOAD_BYTES,
         ..SpoolOptions::new(state.spool())
