@@ -170,6 +170,7 @@ const REQUEST_FAULTS: &[Row] = &[
             "total length of all messages is too long",
             "exceeds the maximum number of tokens",
             "too many tokens in the prompt",
+            "too many tokens: size limit exceeded",
             "maximum prompt length",
         ],
     },
@@ -272,7 +273,9 @@ fn request_refused(status: u16, error: &ProviderError, said: &Said) -> (ErrorTyp
     if status == 498 {
         return (ErrorType::ProviderOverloaded, 503, Retry::Anywhere);
     }
-    if said.code(&["invalid_api_key", "authentication_error"]) || said.phrase(&["invalid api key", "api key not valid"]) {
+    if said.code(&["invalid_api_key", "authentication_error"])
+        || said.phrase(&["invalid api key", "api key not valid", "incorrect api key"])
+    {
         return account_fault();
     }
     let row = REQUEST_FAULTS.iter().find(|row| said.code(row.codes) || said.phrase(row.phrases));

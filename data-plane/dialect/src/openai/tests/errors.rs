@@ -52,6 +52,7 @@ fn providers_errors_become_ours() {
         (400, r#"{"error":{"message":"x","code":"context_length_exceeded"}}"#, 400, E::ContextLengthExceeded, Never),
         (400, r#"{"error":{"message":"This model's maximum context length is 10 tokens."}}"#, 400, E::ContextLengthExceeded, Never),
         (413, r#"{"error":{"message":"prompt too long; 5 over"}}"#, 400, E::ContextLengthExceeded, Never),
+        (400, r#"{"message":"too many tokens: size limit exceeded by 25 tokens."}"#, 400, E::ContextLengthExceeded, Never),
         (400, r#"{"error":{"message":"max_tokens is too large: 9"}}"#, 400, E::MaxTokensExceeded, Never),
         (400, r#"{"error":{"code":"content_filter","message":"no"}}"#, 403, E::ContentPolicyViolation, Never),
         (
@@ -72,6 +73,7 @@ fn providers_errors_become_ours() {
         (401, r#"{"error":{"message":"Incorrect API key provided: sk-abcdefgh"}}"#, 503, E::ProviderUnavailable, Elsewhere),
         (401, r#"{"detail":"Invalid API Key"}"#, 503, E::ProviderUnavailable, Elsewhere),
         (400, r#"{"error":{"message":"API key not valid. Please pass a valid API key."}}"#, 503, E::ProviderUnavailable, Elsewhere),
+        (400, r#"{"code":"invalid-argument","error":"Incorrect API key provided: x***y."}"#, 503, E::ProviderUnavailable, Elsewhere),
         (402, r#"{"error":{"message":"Insufficient credits","code":402}}"#, 503, E::ProviderUnavailable, Elsewhere),
         (403, r#"{"error":{"message":"project has no access"}}"#, 503, E::ProviderUnavailable, Elsewhere),
         (
