@@ -138,7 +138,7 @@ impl Fixture {
 }
 
 fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str) -> World {
-    let here = format!("{}", sandbox.base_url());
+    let here = sandbox.base_url().to_string();
     let nowhere = format!("http://{}/v1", sandbox.refusing_addr());
     let mut resources = vec![
         resource("default", Spec::Org(wire::Org::default())),
