@@ -73,7 +73,7 @@ pub const PROVIDERS: &[Row] = &[
     provider!(
         "mistral", "Mistral", ["MISTRAL_API_KEY"], "MISTRAL_BASE_URL", "https://api.mistral.ai/v1",
         "usage comes unasked and `stream_options` is answered with 422 (openai/openai-agents-python#442, dnakov/anon-kode#53); openrouter.ai/docs/api-reference/streaming, stream cancellation: listed as not stopping",
-        asks_usage: AsksUsage::Never
+        asks_usage: AsksUsage::Always
     ),
     provider!(
         "deepseek", "DeepSeek", ["DEEPSEEK_API_KEY"], "DEEPSEEK_BASE_URL", "https://api.deepseek.com", STOPS,

@@ -202,7 +202,7 @@ fn quirks_are_facts_with_a_source() {
         assert!(!row.source.is_empty(), "{}", row.name);
         assert_eq!(row.hang_up == HangUp::Cancel, stopping.contains(&row.name), "{}: only listed providers stop billing", row.name);
         assert_eq!(row.takes_gateway_fields, row.name == "openrouter", "{}", row.name);
-        assert_eq!(row.asks_usage == AsksUsage::Never, row.name == "mistral", "{}", row.name);
+        assert_eq!(row.asks_usage == AsksUsage::Always, row.name == "mistral", "{}", row.name);
         assert_eq!(base_url_fault(row.base_url), None, "{}", row.name);
         assert!(row.base_url.starts_with("https://"), "{}: a key never travels in the clear", row.name);
     }

@@ -68,8 +68,12 @@ impl From<crate::json::Error> for Fault {
         let at = error.at;
         match error.kind {
             ErrorKind::Expected(what) => Self::new(FaultKind::InvalidJson, "", format!("invalid JSON at byte {at}: expected {what}")),
-            ErrorKind::TooDeep => Self::new(FaultKind::TooDeep, "", format!("JSON nested deeper than the limit at byte {at}")),
-            ErrorKind::TooManyKeys => Self::new(FaultKind::TooManyKeys, "", format!("more JSON members than the limit at byte {at}")),
+            ErrorKind::TooDeep => {
+                Self::new(FaultKind::TooDeep, "", format!("JSON nested deeper than is taken, at byte {at} (limit json_depth)"))
+            }
+            ErrorKind::TooManyKeys => {
+                Self::new(FaultKind::TooManyKeys, "", format!("more JSON members than are taken, at byte {at} (limit json_keys)"))
+            }
         }
     }
 }

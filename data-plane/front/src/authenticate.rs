@@ -33,12 +33,14 @@ impl Denied {
         let denied = |message: &str| ErrorBody::new(ErrorType::Authentication, message);
         let ours = |message: &str| ErrorBody::new(ErrorType::Server, message).with_status(503).with_retry_after(5);
         match self {
-            Self::Missing => denied("No API key: send the header `Authorization: Bearer wb_…`. `waybill keys create` makes one."),
-            Self::Unknown => {
-                denied("This API key is not known here. Check that it was copied whole; `waybill keys create` makes a new one.")
-            }
+            Self::Missing => denied(
+                "No API key: send the header `Authorization: Bearer wb_…`. `waybill keys create --name NAME --workspace default` makes one.",
+            ),
+            Self::Unknown => denied(
+                "This API key is not known here. Check that it was copied whole; `waybill keys create --name NAME --workspace default` makes a new one.",
+            ),
             Self::Disabled => denied("This API key is disabled."),
-            Self::Expired => denied("This API key has expired; `waybill keys create` makes a new one."),
+            Self::Expired => denied("This API key has expired; `waybill keys create --name NAME --workspace default` makes a new one."),
             Self::Unusable => ours(
                 "This key's workspace cannot be used in the configuration in force. It is no fault of the key; `waybill status` says why.",
             ),

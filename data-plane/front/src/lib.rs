@@ -21,6 +21,6 @@ pub use accept::serve;
 pub use authenticate::{Denied, authenticate};
 pub use body::{BodyFault, read_body};
 pub use drain::Drain;
-pub use limits::Limits;
+pub use limits::{LimitError, Limits};
 pub use listen::bind;
 pub use respond::{Reply, error_answer, json_answer};

@@ -88,8 +88,12 @@ pub(crate) async fn run(
         let mut watch = worker.watch(endpoint);
         let went = one(worker, accepted, endpoint, number, decision.take(), earlier).await?;
         match went {
-            Went::Answered(response) => {
-                watch.ended(Outcome::Success);
+            Went::Answered(mut response) => {
+                match response.body_mut() {
+                    // How a stream ends is known when it has.
+                    Answer::Stream(relay) => relay.watch(watch),
+                    Answer::Whole(_) => watch.ended(Outcome::Success),
+                }
                 return Ok(*response);
             }
             Went::Failed(failed) => {
@@ -222,7 +226,8 @@ fn target(endpoint: &Endpoint) -> Target<'_> {
         provider_model: &endpoint.provider_model,
         asks_usage: match endpoint.provider.asks_usage {
             AsksUsage::StreamOptions => openai::AsksUsage::StreamOptions,
-            AsksUsage::Always | AsksUsage::Never => openai::AsksUsage::Always,
+            AsksUsage::Always => openai::AsksUsage::Always,
+            AsksUsage::Never => openai::AsksUsage::Never,
         },
         drop_gateway_fields: !endpoint.provider.takes_gateway_fields,
         max_output: None,

@@ -16,7 +16,12 @@ use waybill_dialect::{
 };
 use waybill_meter::{Durable, failpoint};
 
-use crate::flight::{Flight, Tap, Trouble};
+use waybill_route::{Class, Outcome};
+
+use crate::{
+    flight::{Flight, Tap, Trouble},
+    worker::Watch,
+};
 
 /// What a stream shows besides the provider's frames.
 pub(crate) struct Showing {
@@ -38,12 +43,19 @@ pub(crate) struct Relay {
     /// In strict mode, the end must be on the disk first.
     durable: Option<Durable>,
     closed: bool,
+    /// The breaker's view; dropped with a caller who hangs up, it says nothing.
+    watch: Option<Watch>,
 }
 
 impl Relay {
     /// Goes on with a flight whose first frames have come.
     pub(crate) fn new(flight: Flight, showing: Showing, first: Vec<Bytes>) -> Self {
-        Self { flight, showing, out: first.into(), durable: None, closed: false }
+        Self { flight, showing, out: first.into(), durable: None, closed: false, watch: None }
+    }
+
+    /// Tells the breaker how it ends.
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// The next piece: everything that is there, in one.
@@ -95,6 +107,15 @@ impl Relay {
             }
             (None, None, _) => None,
         };
+        if let Some(mut watch) = self.watch.take() {
+            watch.ended(match (&trouble, &failure) {
+                (Some(Trouble::Timeout(..)), _) => Outcome::Failure(Class::Stall),
+                (Some(Trouble::Frame(_) | Trouble::TooLarge(_)), _) => Outcome::Failure(Class::Malformed),
+                (Some(Trouble::Upstream(_)), _) => Outcome::Failure(Class::Cut),
+                (None, Some(failure)) => Outcome::Failure(Class::of_status(failure.status, None).unwrap_or(Class::Server)),
+                (None, None) => Outcome::Success,
+            });
+        }
         match written {
             Err(error) => {
                 tracing::error!(%error, "the end of a stream is withheld");

@@ -76,8 +76,9 @@ fn text(banner: &Banner<'_>) -> String {
     lines.push(String::new());
     match (banner.first_key, &banner.key_prefix) {
         (Some(key), _) => lines.push(format!("  {} {key}   (shown this once)", bold("your API key"))),
-        (None, Some(prefix)) => lines.push(format!("  the first API key begins with {prefix}; `waybill keys create` makes another")),
-        (None, None) => lines.push("  `waybill keys create` makes an API key".to_owned()),
+        (None, Some(prefix)) => lines
+            .push(format!("  the first API key begins with {prefix}; `waybill keys create --name NAME --workspace default` makes another")),
+        (None, None) => lines.push("  `waybill keys create --name NAME --workspace default` makes an API key".to_owned()),
     }
     let key = banner.first_key.unwrap_or("$WAYBILL_API_KEY");
     let model = banner.model.as_deref().unwrap_or("author/slug");

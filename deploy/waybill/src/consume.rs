@@ -129,7 +129,7 @@ async fn commit(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed, batch
         tracing::error!(?damage, "a range of the spool cannot be read; its events are missing from the ledger");
     }
     if report.quarantined > 0 {
-        tracing::error!(records = report.quarantined, "usage records were set aside: `waybill ledger verify` lists them");
+        tracing::error!(records = report.quarantined, "usage records were set aside; `waybill status` counts them");
     }
     for (incarnation, position) in &batch.cursors {
         reader.release(*incarnation, *position)?;

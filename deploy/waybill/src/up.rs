@@ -79,6 +79,9 @@ pub struct Up {
     strict: bool,
     #[command(flatten)]
     spool: SpoolSize,
+    /// Sets a limit of the data plane, for example stall_time=90s; may be given several times. `data-plane/README.md` has the table.
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
 }
 
 /// How much disk the spool takes.
@@ -174,6 +177,10 @@ impl Running for Here {
 }
 
 async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
+    let mut limits = Limits::default();
+    for limit in &up.limits {
+        limits.set(limit).context("--limit")?;
+    }
     let pepper = state.pepper()?;
     let token = state.operator_token()?;
     let workers = up.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
@@ -222,7 +229,6 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
         .with_context(|| format!("the configuration (revision {revision}) did not reach the proxy within {CONFIGURATION_TIME:?}"))?;
 
     let configuration: Arc<dyn Configuration> = Arc::new(InForce(current));
-    let limits = Limits::default();
     let proxy = Proxy::start(Settings {
         listen: up.listen,
         workers,

@@ -33,9 +33,9 @@ impl fmt::Debug for Secret {
 pub enum AsksUsage {
     /// By `stream_options.include_usage`.
     StreamOptions,
-    /// It always comes; the caller's `stream_options` passes.
+    /// It comes unasked; `stream_options` is spliced out.
     Always,
-    /// It always comes; `stream_options` is refused.
+    /// It never comes; `stream_options` is spliced out.
     Never,
 }
 
