@@ -118,7 +118,8 @@ fn candidates(text: &mut String, decision: &Decision) {
 
 fn show_attempt(text: &mut String, row: &EventRow, event: &Event, attempt: &Attempt) {
     let status = if event.status == 0 { "no answer".to_owned() } else { format!("status {}", event.status) };
-    let error = if event.error_type.is_empty() { String::new() } else { format!(", {}", event.error_type) };
+    let error =
+        if event.error_type.is_empty() || event.error_type == event.outcome { String::new() } else { format!(", {}", event.error_type) };
     let finish = if event.finish_reason.is_empty() { String::new() } else { format!(", finish {}", event.finish_reason) };
     let price = if attempt.price_version.is_empty() { "none: served without a price".to_owned() } else { attempt.price_version.clone() };
     let unbounded = if attempt.unbounded.is_empty() { String::new() } else { format!(", unbounded: {}", attempt.unbounded.join(", ")) };

@@ -18,6 +18,9 @@ use crate::{
 /// Rows of a table, unless the operator says otherwise.
 const ROWS: u32 = 50;
 
+/// Rows of one question; the ledger answers with at most ten thousand.
+const PAGE: u32 = 5_000;
+
 /// Reads or checks the ledger.
 pub async fn ledger(args: &LedgerArgs, backend: &dyn Backend) -> Result<Report, Error> {
     let format = args.connection.output.unwrap_or_default();
@@ -30,8 +33,9 @@ pub async fn ledger(args: &LedgerArgs, backend: &dyn Backend) -> Result<Report, 
                 workspace: workspace.clone().unwrap_or_default(),
                 limit: limit.unwrap_or(all),
                 kind: kind.unwrap_or_default().into(),
+                ..EventsRequest::default()
             };
-            let rows = backend.events(request).await?;
+            let rows = pages(request, backend).await?;
             Ok(Report::of(message(format, &rows, || events(&rows))?))
         }
         LedgerVerb::Verify => {
@@ -59,6 +63,25 @@ pub async fn ledger(args: &LedgerArgs, backend: &dyn Backend) -> Result<Report, 
             Ok(Report::of(message(format, &response, || balances(&response.balances))?))
         }
     }
+}
+
+/// As many events as are asked for, page by page from the newest on, in the order of their arrival.
+async fn pages(mut request: EventsRequest, backend: &dyn Backend) -> Result<Vec<EventRow>, Error> {
+    let mut pages = Vec::new();
+    let mut left = request.limit;
+    while left > 0 {
+        request.limit = left.min(PAGE);
+        let page = backend.events(request.clone()).await?;
+        let count = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        let is_last = count < request.limit;
+        request.before = page.first().map_or(0, |row| row.position);
+        left = left.saturating_sub(count);
+        pages.push(page);
+        if is_last || request.before == 0 {
+            break;
+        }
+    }
+    Ok(pages.into_iter().rev().flatten().collect())
 }
 
 /// Events as a table.

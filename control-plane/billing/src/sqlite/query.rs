@@ -29,7 +29,7 @@ const MOST_EVENTS: u32 = 10_000;
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// The columns of an event `e` with the event `a` that resolved it.
-const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload FROM ledger_events e \
+const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload, e.id FROM ledger_events e \
     LEFT JOIN ledger_events a ON e.kind = 5 AND a.kind = 6 AND a.attempt = e.attempt ";
 
 /// What makes a row one of a key. The plus keeps SQLite from walking through all events of a busy key instead of the few of a request.
@@ -168,8 +168,8 @@ impl Ledger {
         query.fetch_all(&self.readers).await?.iter().map(event_row).collect()
     }
 
-    /// Events by the filters of the request: the newest, at most 10,000, in the order of their arrival. The ends of incarnations are listed only when asked for
-    /// by their kind.
+    /// Events by the filters of the request: the newest, at most 10,000, in the order of their arrival. The ends of incarnations are listed only
+    /// when asked for by their kind.
     ///
     /// # Errors
     /// The database failed.
@@ -185,6 +185,9 @@ impl Ledger {
             if !wanted.is_empty() {
                 query.push(column).push_bind(wanted.clone());
             }
+        }
+        if request.before != 0 {
+            query.push(" AND e.id < ").push_bind(i64::try_from(request.before).unwrap_or(i64::MAX));
         }
         let limit = if request.limit == 0 { DEFAULT_EVENTS } else { request.limit.min(MOST_EVENTS) };
         query.push(" ORDER BY e.id DESC LIMIT ").push_bind(limit);
@@ -291,7 +294,8 @@ fn event_row(row: &SqliteRow) -> Result<EventRow, Error> {
     let kind: i32 = row.try_get(2)?;
     let event = if kind == i32::from(Kind::Closed) { Event { kind, ..Event::default() } } else { event(row.try_get(3)?)? };
     let adjusted = row.try_get::<Option<&[u8]>, _>(4)?.map(self::event).transpose()?;
-    Ok(EventRow { incarnation: incarnation.cast_unsigned(), sequence: sequence.cast_unsigned(), event: Some(event), adjusted })
+    let position = row.try_get::<i64, _>(5)?.cast_unsigned();
+    Ok(EventRow { incarnation: incarnation.cast_unsigned(), sequence: sequence.cast_unsigned(), event: Some(event), adjusted, position })
 }
 
 fn event(payload: &[u8]) -> Result<Event, Error> {

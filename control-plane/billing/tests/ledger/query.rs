@@ -119,6 +119,7 @@ async fn events_are_filtered_and_the_newest_are_kept() {
         (EventsRequest { kind: Kind::Failed.into(), api_key: "key-0".into(), ..all() }, matching(|number| number % 6 == 3, 100)),
         (EventsRequest { kind: Kind::Closed.into(), ..all() }, vec![151]),
         (EventsRequest { api_key: "nobody".into(), ..all() }, vec![]),
+        (EventsRequest { before: 100, limit: 3, ..all() }, vec![97, 98, 99]),
     ];
     for (request, expected) in rows {
         assert_eq!(sequences(&ledger.events(&request).await.expect("listed")), expected, "{request:?}");

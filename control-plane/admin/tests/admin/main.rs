@@ -1,0 +1,7 @@
+//! The admin surface, through its public face.
+
+mod apply;
+mod keys;
+mod sample;
+mod sets;
+mod wire;

@@ -1,0 +1,199 @@
+//! What people read: explanations and tables, letter by letter.
+
+use waybill_proto::{
+    admin::v1::{
+        ApplyChangeSetResponse, Balance, BalancesResponse, Change, EventRow, ExplainResponse, FieldChange, GeneratedKey, LedgerStatus,
+        ProxyStatus, RefusalRow, StatusResponse, change::Action,
+    },
+    sync::v1::Verdict,
+    usage::v1::{Attempt, Candidate, Decision, Event, Kind, Line, Reason, Source},
+};
+
+use crate::fake::{Fake, run};
+
+fn candidate(endpoint: &str, reason: Reason, rank: u32, score: u64, detail: &str) -> Candidate {
+    Candidate { endpoint: endpoint.to_owned(), reason: reason.into(), rank, score, detail: detail.to_owned() }
+}
+
+fn decision() -> Decision {
+    Decision {
+        revision: 7,
+        deny_epoch: 3,
+        seed: 42,
+        candidates: vec![
+            candidate("groq/llama", Reason::ContextLength, 0, 8_192, "needs 9000 tokens"),
+            candidate("openai/gpt", Reason::Planned, 2, 250_000, ""),
+            candidate("azure/gpt", Reason::Planned, 1, 1_000_000, ""),
+        ],
+        more: 2,
+    }
+}
+
+fn attempt(number: u32, endpoint: &str) -> Attempt {
+    let (provider, _) = endpoint.split_once('/').expect("provider/model");
+    Attempt {
+        attempt_id: vec![number as u8; 16].into(),
+        generation_id: vec![9; 16].into(),
+        number,
+        org: "acme".to_owned(),
+        workspace: "default".to_owned(),
+        api_key: "ci".to_owned(),
+        endpoint: endpoint.to_owned(),
+        model: "openai/gpt".to_owned(),
+        provider: provider.to_owned(),
+        account: format!("{provider}-main"),
+        provider_model: "gpt".to_owned(),
+        price_version: "00112233aabbccdd".to_owned(),
+        revision: 7,
+        start_unix_us: 1_764_000_000_123_000 + i64::from(number) * 1_000_000,
+        reservation_picousd: 90_000_000_000,
+        unbounded: if number == 1 { vec!["tier".to_owned()] } else { Vec::new() },
+        decision: (number == 1).then(decision),
+        requested_model: "gpt".to_owned(),
+        streamed: true,
+        surface: "/v1".to_owned(),
+        ..Attempt::default()
+    }
+}
+
+fn rows() -> Vec<EventRow> {
+    let orphaned = Event {
+        attempt: Some(attempt(1, "azure/gpt")),
+        kind: Kind::Orphaned.into(),
+        source: Source::Reservation.into(),
+        amount_picousd: 90_000_000_000,
+        outcome: "timeout".to_owned(),
+        error_type: "timeout".to_owned(),
+        duration_us: 61_000_000,
+        ..Event::default()
+    };
+    let line = |meter: &str, quantity, rate_picousd, amount_picousd| Line {
+        meter: meter.to_owned(),
+        quantity,
+        rate_picousd,
+        amount_picousd,
+        ..Line::default()
+    };
+    let settled = Event {
+        attempt: Some(attempt(2, "openai/gpt")),
+        kind: Kind::Settled.into(),
+        source: Source::Provider.into(),
+        lines: vec![line("input", 1_200, 150_000_000_000, 180_000_000), line("output", 34, 600_000_000_000, 20_400_000)],
+        amount_picousd: 200_400_000,
+        provider_answer_id: "chatcmpl-1".to_owned(),
+        model_served: "gpt-2026".to_owned(),
+        finish_reason: "stop".to_owned(),
+        outcome: "complete".to_owned(),
+        status: 200,
+        first_token_us: 312_400,
+        duration_us: 2_345_678,
+        input_tokens: 1_200,
+        output_tokens: 34,
+        ..Event::default()
+    };
+    let row = |sequence, event| EventRow { incarnation: 1, sequence, event: Some(event), adjusted: None, position: sequence };
+    vec![row(1, orphaned), row(2, settled)]
+}
+
+#[track_caller]
+fn check(found: &str, expected: &str) {
+    assert_eq!(found, expected, "\n{found}");
+}
+
+#[test]
+fn an_explanation_tells_candidates_attempts_and_amounts() {
+    let fake = Fake { explain: Some(ExplainResponse { attempts: rows(), refusal: None }), ..Fake::default() };
+    let report = run(&fake, &["explain", "gen-x"]).expect("explained");
+    check(&report.out, include_str!("golden/explain.txt"));
+}
+
+#[test]
+fn a_refusal_is_explained_as_far_as_it_came() {
+    let refusal = RefusalRow {
+        generation_id: "gen-000000000000000000000000xx".to_owned(),
+        status: 503,
+        error_type: "no_endpoint".to_owned(),
+        message: "no endpoint can serve this".to_owned(),
+        decision: Some(decision()),
+        unix_us: 1_764_000_000_123_000,
+    };
+    let fake = Fake { explain: Some(ExplainResponse { attempts: Vec::new(), refusal: Some(refusal) }), ..Fake::default() };
+    let report = run(&fake, &["explain", "gen-x"]).expect("explained");
+    check(&report.out, include_str!("golden/refusal.txt"));
+}
+
+#[test]
+fn the_ledger_is_a_table_of_events() {
+    let mut rows = rows();
+    let adjusted = Event { kind: Kind::Adjusted.into(), amount_picousd: 1_000_000_000_000, ..Event::default() };
+    rows.push(EventRow { sequence: 3, position: 3, adjusted: Some(adjusted), ..rows[0].clone() });
+    let report = run(&Fake { events: rows, ..Fake::default() }, &["ledger", "show"]).expect("shown");
+    check(&report.out, include_str!("golden/ledger.txt"));
+}
+
+#[test]
+fn balances_are_in_usd() {
+    let balance = |account: &str, amount: &str| Balance { account: account.to_owned(), amount_picousd: amount.to_owned() };
+    let balances = vec![balance("receivable/default", "200400000"), balance("usage_revenue", "-10000000000000000000000000")];
+    let fake = Fake { balances: BalancesResponse { balances }, ..Fake::default() };
+    check(&run(&fake, &["ledger", "balances"]).expect("shown").out, include_str!("golden/balances.txt"));
+}
+
+#[test]
+fn a_plan_tells_what_changes_and_sums_up() {
+    let change = |action: Action, kind: &str, name: &str, fields: &[(&str, &str, &str)]| Change {
+        action: action.into(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        generation: 2,
+        fields: fields
+            .iter()
+            .map(|(path, before, after)| FieldChange { path: (*path).to_owned(), before: (*before).to_owned(), after: (*after).to_owned() })
+            .collect(),
+    };
+    let response = ApplyChangeSetResponse {
+        revision: 8,
+        changes: vec![
+            change(Action::Created, "ApiKey", "ci", &[]),
+            change(Action::Changed, "PriceBook", "openai", &[("spec.asOf", "2026-01-01", "2026-02-01"), ("metadata.labels.team", "", "a")]),
+            change(Action::Unchanged, "Org", "acme", &[]),
+            change(Action::Deleted, "Model", "a/old", &[]),
+        ],
+        generated_keys: vec![GeneratedKey { name: "ci".to_owned(), key: "wb_live_text".to_owned() }],
+        ..ApplyChangeSetResponse::default()
+    };
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    std::fs::write(file.path(), "apiVersion: waybill/v1\nkind: Org\nmetadata: { name: acme }\nspec: {}\n").expect("written");
+    let fake = Fake { apply: response, ..Fake::default() };
+    let report = run(&fake, &["apply", "-f", &file.path().display().to_string()]).expect("applied");
+    check(&report.out, include_str!("golden/plan.txt"));
+    check(&report.note, "The text of the key `ci` is shown this once: keep it.\n");
+}
+
+#[test]
+fn the_status_names_every_proxy_and_its_verdicts() {
+    let verdict = Verdict {
+        kind: "ProviderAccount".to_owned(),
+        name: "openai".to_owned(),
+        generation: 1,
+        field: "secret".to_owned(),
+        message: "the secret is not to be had".to_owned(),
+        ..Verdict::default()
+    };
+    let proxy = |name: &str, connected, applied_revision, stale_seconds| ProxyStatus {
+        proxy: name.to_owned(),
+        build: "0.1.0".to_owned(),
+        applied_revision,
+        stale_seconds,
+        connected,
+        ..ProxyStatus::default()
+    };
+    let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0 };
+    let status = StatusResponse {
+        revision: 7,
+        build: "0.1.0".to_owned(),
+        proxies: vec![ProxyStatus { warnings: vec![verdict], ..proxy("p-1", true, 7, 0) }, proxy("p-2", false, 6, 75)],
+        ledger: Some(ledger),
+    };
+    check(&run(&Fake { status, ..Fake::default() }, &["status"]).expect("shown").out, include_str!("golden/status.txt"));
+}
