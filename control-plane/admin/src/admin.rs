@@ -114,6 +114,14 @@ impl Admin {
         self.remember(held.world().of_kind(Kind::PriceBook).map(|book| &**book)).await
     }
 
+    /// Forgets the results of calls that are more than a day old, and gives how many. To be called now and then: nothing else bounds them.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn forget_finished_calls(&self) -> Result<usize, Error> {
+        commit::forget(&*self.parts.store, self.unix_ms()).await
+    }
+
     /// Revision, proxies, ledger.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A plan as one transaction: the resources, their names, the log, the result of the call, the head.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use prost::Message;
 use waybill_model::{
@@ -12,7 +12,7 @@ use waybill_proto::{
     model::v1::Resource,
 };
 use waybill_publish::stored::{Head, LogEntry, LoggedChange, resource_value};
-use waybill_store::{Compare, Done, Operation, Outcome, Position, Store, Transaction, keys};
+use waybill_store::{Compare, Done, Operation, Outcome, Position, Read, Store, Transaction, keys};
 
 use crate::{
     error::Error,
@@ -22,6 +22,12 @@ use crate::{
 
 /// A result keeps the field-by-field changes up to this size, so that it fits a transaction beside the resources.
 const RESULT_BYTES: usize = 64 * 1024;
+
+/// How long the result of a call is kept, milliseconds: a day, in which whoever repeats it has done so.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Results that are looked at in one step.
+const SWEEP: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 /// Who calls, and how the call is told from others.
 #[derive(Clone, Debug)]
@@ -56,6 +62,27 @@ struct Finished {
     /// The answer, without the texts of keys.
     #[prost(message, optional, tag = "3")]
     response: Option<ApplyChangeSetResponse>,
+}
+
+/// Forgets the results that are older than they are kept. Gives how many.
+pub async fn forget(store: &dyn Store, unix_ms: i64) -> Result<usize, Error> {
+    let mut range = keys::idempotency_all();
+    let mut forgotten = 0;
+    loop {
+        let page = store.list(&Read::now(range.clone()).limit(SWEEP)).await?;
+        let Some(last) = page.entries.last() else { return Ok(forgotten) };
+        range = range.after(&last.key);
+        let is_old = |value: &[u8]| Finished::decode(value).is_ok_and(|finished| finished.unix_ms < unix_ms - KEPT_MS);
+        let old = page.entries.iter().filter(|entry| is_old(&entry.value));
+        let then: Vec<Operation> = old.map(|entry| Operation::delete(&entry.key)).collect();
+        if !then.is_empty() {
+            forgotten += then.len();
+            store.commit(Transaction { then, ..Transaction::default() }).await?;
+        }
+        if !page.more {
+            return Ok(forgotten);
+        }
+    }
 }
 
 /// Where a plan landed.

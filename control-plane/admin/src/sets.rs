@@ -1,5 +1,6 @@
 //! More than one change set: a plan divided in the order of references.
 
+use prost::Message;
 use waybill_model::resource::Kind;
 use waybill_proto::{
     admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, ResourceName, change::Action},
@@ -13,9 +14,6 @@ use crate::{
     error::Error,
     plan::Plan,
 };
-
-use prost::Message;
-use waybill_model::resource::metadata;
 
 /// Names of resources, in the words of the contract.
 pub fn names(of: &[(Kind, &str)]) -> Vec<ResourceName> {
@@ -74,7 +72,7 @@ fn divide(whole: &Plan, asked: Asked) -> Vec<Asked> {
     let mut sets: Vec<Asked> = Vec::new();
     let (mut current, mut bytes) = (Asked::default(), 0);
     for resource in upserts {
-        let size = resource.encoded_len() + metadata(&resource).name.len();
+        let size = resource.encoded_len();
         if current.upserts.len() == CHANGE_SET_RESOURCES || (bytes + size > CHANGE_SET_BYTES && bytes > 0) {
             sets.push(std::mem::take(&mut current));
             bytes = 0;

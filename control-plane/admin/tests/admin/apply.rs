@@ -202,6 +202,21 @@ async fn the_same_call_answers_as_it_did_and_another_one_may_not_have_its_key() 
 }
 
 #[tokio::test]
+async fn results_of_calls_are_forgotten_after_a_day() {
+    let sample = Sample::new().await;
+    let call = |key: String| ApplyChangeSetRequest { idempotency_key: key, ..upserts(vec![org("acme", "")]) };
+    for number in 0..120 {
+        sample.admin.apply(call(format!("old-{number}")), "ada").await.expect("applied");
+    }
+    sample.host.looks.fetch_add(24 * 60 * 60, std::sync::atomic::Ordering::Relaxed);
+    sample.admin.apply(call("new".to_owned()), "ada").await.expect("applied");
+    assert_eq!(sample.admin.forget_finished_calls().await.expect("swept"), 120);
+    assert_eq!(sample.admin.forget_finished_calls().await.expect("swept"), 0);
+    let other = ApplyChangeSetRequest { idempotency_key: "new".to_owned(), ..upserts(vec![org("b", "")]) };
+    assert_eq!(words(&sample.admin.apply(other, "ada").await.expect_err("remembered")), ["idempotency_key_reused"]);
+}
+
+#[tokio::test]
 async fn replicas_that_write_at_the_same_time_make_one_chain() {
     let sample = Sample::new().await;
     sample.upsert(&[org("acme", "")]).await.expect("a base");

@@ -29,7 +29,7 @@ pub const BEGIN_US: i64 = 1_764_000_000_000_000;
 /// A host that a test controls: every look at the clock is a second later, randomness counts, secrets are set.
 #[derive(Default)]
 pub struct TestHost {
-    looks: AtomicU64,
+    pub looks: AtomicU64,
     drawn: AtomicU64,
     pub secrets: Mutex<HashMap<String, String>>,
 }
