@@ -54,7 +54,8 @@ mod tests {
     #[test]
     fn a_change_waits_for_the_next_but_not_for_ever_and_an_urgent_one_not_at_all() {
         // Changes as (when, urgent), and when all of them are due.
-        let rows: [(&[(u64, bool)], Option<u64>); 6] = [
+        type Row = (&'static [(u64, bool)], Option<u64>);
+        let rows: [Row; 6] = [
             (&[], None),
             (&[(100, false)], Some(150)),
             (&[(100, false), (140, false)], Some(190)),

@@ -45,7 +45,8 @@ impl Denials {
         let mut place = 0;
         for key in keys {
             let (was, is) = (usable(before, key), usable(after, key));
-            let lift = !was && is && self.entries.contains_key(&key.uid);
+            // A key that was there and comes back may have been denied by a replica that this one never saw.
+            let lift = !was && is && (before.get(key).is_some() || self.entries.contains_key(&key.uid));
             if (was && !is) || lift {
                 self.insert(Deny {
                     epoch: epoch(after.revision(), place),

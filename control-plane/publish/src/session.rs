@@ -272,7 +272,9 @@ impl Peer {
 
     fn report(&mut self, report: Report) -> Result<(), Refusal> {
         self.member.applied.deny_epoch = self.member.applied.deny_epoch.max(report.deny_epoch);
-        let Some(pushed) = self.pushed.take_if(|pushed| pushed.nonce == report.nonce) else {
+        // A proxy that saw a number that was never sent asks for a resync under it.
+        let answers = |pushed: &mut Pushed| pushed.nonce == report.nonce || (report.resync && report.nonce > pushed.nonce);
+        let Some(pushed) = self.pushed.take_if(answers) else {
             if report.nonce == 0 && !report.resync {
                 self.member.applied.verdicts(report);
             }

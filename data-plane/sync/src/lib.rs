@@ -35,6 +35,8 @@ mod folder;
 mod guard;
 mod keeper;
 mod overlay;
+#[cfg(test)]
+mod sample;
 pub mod subscriber;
 #[allow(clippy::module_inception)]
 mod sync;

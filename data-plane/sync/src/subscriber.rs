@@ -3,11 +3,13 @@
 //! Compiling takes long and needs the crash guard's mark on the disk first, so it is an action and its outcome an event. What is held changes in
 //! one step: when the outcome comes.
 
+mod words;
+
 use std::sync::Arc;
 
 use waybill_model::{compile::Fault, snapshot::Snapshot, world::World};
 use waybill_proto::sync::v1::{
-    Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, Hello, Report, ShardHash, Verdict, connect_request, connect_response,
+    Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, Report, Verdict, connect_request, connect_response,
 };
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
     change::{Change, Disorder},
     overlay::{Denied, Full, Overlay},
 };
+use words::{send, send_report, shards, verdict, whole_revision};
 
 /// A heartbeat is sent when nothing else was for this long, milliseconds.
 pub const HEARTBEAT_MS: u64 = 5_000;
@@ -247,20 +250,7 @@ impl Subscriber {
     fn open(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         self.orphan_compiling();
         self.stream = Some(Stream { opened_ms: now_ms, heard_ms: now_ms, sent_ms: now_ms, change: None, closed: 0, answer: None });
-        let desired = self.held.desired();
-        let hello = Hello {
-            proxy: self.identity.proxy.clone(),
-            process: self.identity.process,
-            incarnations: self.identity.incarnations.clone(),
-            build: self.identity.build.clone(),
-            schema_min: SCHEMA,
-            schema_max: SCHEMA,
-            applied_revision: desired.revision(),
-            root_hash: desired.root_hash().to_vec().into(),
-            shards: shards(desired),
-            deny_epoch: self.stored_epoch,
-            denied: self.overlay.uids().map(str::to_owned).collect(),
-        };
+        let hello = words::hello(&self.identity, self.held.desired(), &self.overlay, self.stored_epoch);
         actions.push(send(connect_request::Message::Hello(hello)));
         // What is in force from an earlier stream or life has verdicts too, and nobody there knows them.
         let report = self.report(0);
@@ -348,8 +338,7 @@ impl Subscriber {
         tracing::warn!(nonce, reason = %disorder, "a change was not taken; asking for a resync");
         self.close(nonce);
         let shards = shards(self.held.desired());
-        let report = Report { resync: true, shards, ..self.report(nonce) };
-        self.answer(report, actions);
+        actions.push(send_report(Report { resync: true, shards, ..self.report(nonce) }));
     }
 
     fn close(&mut self, nonce: u64) {
@@ -436,39 +425,7 @@ impl Subscriber {
     }
 }
 
-fn shards(world: &World) -> Vec<ShardHash> {
-    let shard = |((kind, shard), hash): ((waybill_model::resource::Kind, u8), waybill_model::world::Hash)| ShardHash {
-        kind: kind.name().to_owned(),
-        shard: shard.into(),
-        hash: hash.to_vec().into(),
-    };
-    world.shard_hashes().into_iter().map(shard).collect()
-}
-
-fn verdict(fault: &Fault) -> Verdict {
-    Verdict {
-        kind: fault.kind.name().to_owned(),
-        uid: fault.uid.to_string(),
-        name: fault.name.to_string(),
-        generation: fault.generation,
-        code: fault.code.to_owned(),
-        field: fault.field.to_owned(),
-        message: fault.message.clone(),
-    }
-}
-
-/// A verdict over a revision as a whole: it names no resource, and the revision stands where a generation would.
-fn whole_revision(code: &str, revision: u64, message: &str) -> Verdict {
-    Verdict { generation: revision, code: code.to_owned(), message: message.to_owned(), ..Verdict::default() }
-}
-
-fn send(message: connect_request::Message) -> Action {
-    Action::Send(ConnectRequest { message: Some(message) })
-}
-
-fn send_report(report: Report) -> Action {
-    send(connect_request::Message::Report(report))
-}
-
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

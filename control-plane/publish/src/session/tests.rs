@@ -79,7 +79,8 @@ fn hello_is_answered_by_what_the_proxy_lacks() {
     let now = published(&old, 4, vec![org("a", "2"), org("b", "1")]);
     let foreign = World::new(3, [org("a", "9"), org("b", "1"), org("z", "1")]);
     // What it holds; resources put, removed, shards replaced; `None` = nothing is sent.
-    let rows: [(&World, Option<(usize, usize, usize)>); 4] = [
+    type Row<'a> = (&'a World, Option<(usize, usize, usize)>);
+    let rows: [Row<'_>; 4] = [
         (now.world(), None),
         (old.world(), Some((1, 0, 0))),
         (&World::default(), Some((2, 0, 2))),
