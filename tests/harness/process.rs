@@ -104,6 +104,11 @@ impl Process {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// An error that holds the end of the log, when the process is no longer running.
     pub fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait()? {
