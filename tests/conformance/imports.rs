@@ -182,7 +182,7 @@ fn pure_manifests(rooms: &[Room]) -> Vec<String> {
 }
 
 /// Modules of other crates that must be pure, below the root and without `.rs`: a file, or a folder of that name. Whoever renames one renames it here.
-const PURE_MODULES: [&str; 7] = [
+const PURE_MODULES: [&str; 19] = [
     "data-plane/meter/src/intent",
     "data-plane/meter/src/tally",
     "control-plane/store/src/decide",
@@ -190,6 +190,18 @@ const PURE_MODULES: [&str; 7] = [
     "control-plane/publish/src/diff",
     "control-plane/billing/src/ledger",
     "control-plane/billing/src/reprice",
+    "control-plane/publish/src/changes",
+    "control-plane/publish/src/debounce",
+    "control-plane/publish/src/denials",
+    "control-plane/publish/src/publication",
+    "control-plane/publish/src/session",
+    "data-plane/sync/src/adopt",
+    "data-plane/sync/src/backoff",
+    "data-plane/sync/src/change",
+    "data-plane/sync/src/container",
+    "data-plane/sync/src/guard",
+    "data-plane/sync/src/overlay",
+    "data-plane/sync/src/subscriber",
 ];
 
 /// A file whose first line ends by calling it pure is held to it, wherever it lies.

@@ -1,5 +1,8 @@
 //! The ledger's verbs.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use waybill_billing::Adjustment;
 use waybill_model::{
     id::{AttemptId, GenerationId},
@@ -12,24 +15,27 @@ use waybill_proto::admin::v1::{
 
 use crate::{admin::Admin, error::Error};
 
+/// How long a question about a request waits for the ledger, which follows the spool at a little distance.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
 impl Admin {
-    /// The attempts of a request, or its refusal while a proxy remembers it.
+    /// The attempts of a request, or its refusal while a proxy remembers it. Waits up to two seconds for the ledger.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the ledger failed.
     pub async fn explain(&self, request: &ExplainRequest) -> Result<ExplainResponse, Error> {
         let id = request.id.trim();
-        let attempts = self.parts.ledger.explain(id).await?;
+        let generation = id.parse::<GenerationId>().ok();
+        if let Some(refusal) = generation.and_then(|generation| self.parts.running.refusal(generation)) {
+            return Ok(ExplainResponse { attempts: Vec::new(), refusal: Some(refusal) });
+        }
+        let attempts = self.parts.ledger.explain_by(id, Instant::now() + CATCH_UP).await?;
         if !attempts.is_empty() {
             return Ok(ExplainResponse { attempts, refusal: None });
         }
-        let generation = id.parse::<GenerationId>().ok();
-        match generation.and_then(|generation| self.parts.running.refusal(generation)) {
-            Some(refusal) => Ok(ExplainResponse { attempts: Vec::new(), refusal: Some(refusal) }),
-            None => Err(Error::NotFound(format!(
-                "`{id}` is not in the ledger, and no proxy remembers a refusal of it: a request that is still running comes when it has ended"
-            ))),
-        }
+        Err(Error::NotFound(format!(
+            "`{id}` is not in the ledger, and no proxy remembers a refusal of it: a request that is still running comes when it has ended"
+        )))
     }
 
     /// The balances of the accounts that begin with a prefix.

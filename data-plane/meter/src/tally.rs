@@ -1,4 +1,7 @@
 //! What an attempt did cost: from the provider's reading, or from what is known without one, to its one terminal event.
+//!
+//! Events are made without their attempt; [`payload`] puts the bytes of the intent in its place, so that what an end says of its attempt is to the
+//! letter what the intent said, and is encoded once.
 
 use prost::Message;
 use waybill_dialect::Reading;
@@ -58,7 +61,7 @@ pub fn quantities(reading: &Reading) -> Quantities {
 pub fn settled(attempt: &Attempt, tariff: Option<&Tariff>, tier: &str, reading: &Reading, facts: Facts) -> (End, Event) {
     let quantities = quantities(reading);
     let bill = tariff.map_or_else(|| unpriced(&quantities), |tariff| tariff.price(&quantities, tier));
-    let mut event = event(attempt, Kind::Settled, Source::Provider, &bill, facts);
+    let mut event = event(Kind::Settled, Source::Provider, &bill, facts);
     event.input_tokens = reading.total_input();
     event.output_tokens = reading.total_output();
     event.overrun = bill.total.0 > attempt.reservation_picousd && tariff.is_some();
@@ -82,7 +85,7 @@ pub fn partial(
         .with(Meter::Output, output_bytes.div_ceil(4))
         .with(Meter::Request, 1);
     let bill = tariff.map_or_else(|| unpriced(&quantities), |tariff| tariff.price(&quantities, tier));
-    let mut event = event(attempt, Kind::Partial, Source::Estimated, &bill, facts);
+    let mut event = event(Kind::Partial, Source::Estimated, &bill, facts);
     if bill.total.0 > attempt.reservation_picousd && tariff.is_some() {
         event.lines.clone_from(&attempt.bound);
         event.amount_picousd = attempt.reservation_picousd;
@@ -94,14 +97,14 @@ pub fn partial(
 
 /// Nothing is owed, on evidence: no byte of the request left, or the provider is known not to bill this status.
 #[must_use]
-pub fn failed(attempt: &Attempt, facts: Facts) -> (End, Event) {
-    (End::Failed, event(attempt, Kind::Failed, Source::Provider, &Bill::default(), facts))
+pub fn failed(facts: Facts) -> (End, Event) {
+    (End::Failed, event(Kind::Failed, Source::Provider, &Bill::default(), facts))
 }
 
 /// Nobody saw the end: the whole reservation.
 #[must_use]
 pub fn orphaned(attempt: &Attempt, facts: Facts) -> (End, Event) {
-    let mut event = event(attempt, Kind::Orphaned, Source::Reservation, &Bill::default(), facts);
+    let mut event = event(Kind::Orphaned, Source::Reservation, &Bill::default(), facts);
     event.lines.clone_from(&attempt.bound);
     event.amount_picousd = attempt.reservation_picousd;
     (End::Orphaned, event)
@@ -112,7 +115,21 @@ pub fn orphaned(attempt: &Attempt, facts: Facts) -> (End, Event) {
 #[must_use]
 pub fn orphan_of(intent: &[u8]) -> Vec<u8> {
     let facts = Facts { outcome: "crash", ..Facts::default() };
-    Attempt::decode(intent).map(|attempt| orphaned(&attempt, facts).1.encode_to_vec()).unwrap_or_default()
+    Attempt::decode(intent).map(|attempt| payload(&orphaned(&attempt, facts).1, intent)).unwrap_or_default()
+}
+
+/// The payload of an event's record: the encoded event with the encoded attempt of its intent as field 1.
+#[must_use]
+pub fn payload(event: &Event, intent: &[u8]) -> Vec<u8> {
+    use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+    let length = intent.len() as u64;
+    let mut bytes = Vec::with_capacity(1 + encoded_len_varint(length) + intent.len() + event.encoded_len());
+    encode_key(1, WireType::LengthDelimited, &mut bytes);
+    encode_varint(length, &mut bytes);
+    bytes.extend_from_slice(intent);
+    // Writing to a Vec cannot fail.
+    let _ = event.encode(&mut bytes);
+    bytes
 }
 
 /// The amount of an event.
@@ -125,12 +142,11 @@ fn unpriced(quantities: &Quantities) -> Bill {
     Tariff::new([]).price(quantities, "")
 }
 
-fn event(attempt: &Attempt, kind: Kind, source: Source, bill: &Bill, mut facts: Facts) -> Event {
+fn event(kind: Kind, source: Source, bill: &Bill, mut facts: Facts) -> Event {
     for text in [&mut facts.finish_reason, &mut facts.provider_answer_id, &mut facts.model_served] {
         truncate(text, 128);
     }
     Event {
-        attempt: Some(attempt.clone()),
         kind: kind.into(),
         source: source.into(),
         lines: lines(bill),
@@ -175,7 +191,7 @@ mod tests {
         assert_eq!((end, event.amount_picousd), (End::Partial, 20 + 24));
         let (_, event) = partial(&attempt(600), Some(&tariff()), "", 40, 4000, Facts::default());
         assert_eq!(event.amount_picousd, 600, "an estimate never exceeds the reservation");
-        let (end, event) = failed(&attempt(600), Facts::default());
+        let (end, event) = failed(Facts::default());
         assert_eq!((end, event.amount_picousd), (End::Failed, 0));
         let (end, event) = orphaned(&attempt(600), Facts::default());
         assert_eq!((end, event.amount_picousd, event.lines), (End::Orphaned, 600, attempt(600).bound));

@@ -41,7 +41,10 @@ pub(crate) struct Beginning {
 pub(crate) struct Attempt {
     worker: Rc<Worker>,
     id: AttemptId,
-    record: wire::Attempt,
+    /// Of the record, what the end is made of: the reservation and its lines.
+    bounded: wire::Attempt,
+    /// The whole record, as the intent holds it.
+    intent: Box<[u8]>,
     tariff: Option<Arc<Tariff>>,
     pub(crate) endpoint: Arc<Endpoint>,
     tier: Box<str>,
@@ -76,14 +79,17 @@ impl Attempt {
         record.bound = intent::lines(&bound);
         record.price_version = tariff.as_ref().map(|tariff| tariff.version().as_str().to_owned()).unwrap_or_default();
         intent::fit(&mut record);
-        let durable = worker.write_intent(id.as_bytes(), &record.encode_to_vec()).map_err(NotBegun)?;
+        let intent = record.encode_to_vec().into_boxed_slice();
+        let durable = worker.write_intent(id.as_bytes(), &intent).map_err(NotBegun)?;
         worker.counters.attempts.add(1);
         worker.counters.unbounded.add(u64::from(!record.unbounded.is_empty()));
         let started = Instant::now();
+        let bounded = wire::Attempt { reservation_picousd: record.reservation_picousd, bound: record.bound, ..wire::Attempt::default() };
         Ok(Self {
             worker: Rc::clone(worker),
             id,
-            record,
+            bounded,
+            intent,
             tariff,
             endpoint,
             tier,
@@ -128,25 +134,25 @@ impl Attempt {
     /// The provider's own usage.
     pub(crate) fn settled(&mut self, reading: &Reading, facts: Facts) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::settled(&self.record, self.tariff.as_deref(), &self.tier, reading, facts))
+        self.end(tally::settled(&self.bounded, self.tariff.as_deref(), &self.tier, reading, facts))
     }
 
     /// Output without usage.
     pub(crate) fn partial(&mut self, output_bytes: u64, facts: Facts) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::partial(&self.record, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts))
+        self.end(tally::partial(&self.bounded, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts))
     }
 
     /// Nothing is owed, on evidence.
     pub(crate) fn failed(&mut self, facts: Facts) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::failed(&self.record, facts))
+        self.end(tally::failed(facts))
     }
 
     /// Nobody saw the end.
     pub(crate) fn orphaned(&mut self, facts: Facts) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::orphaned(&self.record, facts))
+        self.end(tally::orphaned(&self.bounded, facts))
     }
 
     fn timed(&self, facts: Facts) -> Facts {
@@ -159,7 +165,7 @@ impl Attempt {
             return Ok(Written { cost_picousd: 0 });
         }
         self.open = false;
-        self.durable = self.worker.write_end(self.id.as_bytes(), end, &event.encode_to_vec()).map_err(NotWritten)?;
+        self.durable = self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&event, &self.intent)).map_err(NotWritten)?;
         let counters = &self.worker.counters;
         match end {
             End::Settled => counters.settled.add(1),

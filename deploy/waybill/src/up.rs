@@ -214,6 +214,10 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
     }));
 
     let listeners = [up.listen, admin_listener.local_addr()?, ops_listener.local_addr()?];
+    if publisher.world().revision() == 0 {
+        // What a proxy held of another store must not outlive it: its revisions would be ahead of this one's.
+        forget_last_known_good(state)?;
+    }
     let (first_key, discovered) = configure(up, state, &admin, &publisher, &listeners).await?;
 
     // The proxy's end of the configuration, in step with the publisher over the real messages.
@@ -250,6 +254,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
     let (servers_stop, stopped) = watch::channel(false);
     let addresses = (proxy.address(), admin_listener.local_addr()?, ops_listener.local_addr()?);
     let subject = ops::Subject { counters: proxy.counters().to_vec(), configuration, spool, consumed, ledger: Arc::clone(&ledger) };
+    tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
     let servers = serve(admin, &token, admin_listener, ops_listener, subject, &stopped)?;
 
     let token_file = state.operator_token_file();
@@ -291,6 +296,13 @@ pub fn open_spool(size: &SpoolSize, state: &State) -> Result<(Spool, Vec<Recover
     };
     let opened = Spool::start(options, state::boot(), |intent| orphan_of(intent.payload));
     opened.with_context(|| format!("the spool in {} cannot be opened", state.spool().display()))
+}
+
+fn forget_last_known_good(state: &State) -> Result<()> {
+    for entry in fs::read_dir(state.last_known_good())? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
 }
 
 /// Applies what is wanted at this start. Gives the first key's text at the first start.
@@ -436,6 +448,20 @@ fn serve(
         }
     };
     Ok(vec![tokio::spawn(served), tokio::spawn(ops)])
+}
+
+/// Forgets the results of finished calls a day after, so that they do not pile up.
+async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
+    const EVERY: Duration = Duration::from_secs(60 * 60);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            _ = stop.changed() => return,
+        }
+        if let Err(error) = admin.forget_finished_calls().await {
+            tracing::warn!(%error, "results of finished calls stay for another hour");
+        }
+    }
 }
 
 fn key_prefix(publisher: &Publisher) -> Option<String> {

@@ -138,6 +138,20 @@ impl Ledger {
         }
     }
 
+    /// As [`Ledger::explain`], but waits until the request has arrived or the deadline has passed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn explain_by(&self, id: &str, deadline: Instant) -> Result<Vec<EventRow>, Error> {
+        let mut waiter = self.waiting.begin(id);
+        loop {
+            let attempts = self.explain(id).await?;
+            if !attempts.is_empty() || timeout_at(deadline, waiter.arrival()).await.is_err() {
+                return Ok(attempts);
+            }
+        }
+    }
+
     /// The attempts of a request, by number, in the operator's view: by `gen-…`, `att-…` or the provider's id of an answer.
     ///
     /// # Errors
