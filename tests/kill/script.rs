@@ -40,7 +40,7 @@ const REQUEST: [&str; 9] = [
 const LEDGER: [&str; 3] = ["ledger.begin", "ledger.before_commit", "ledger.after_commit"];
 
 /// Times that each place is visited.
-const ROUNDS: u32 = 2;
+const ROUNDS: u32 = 3;
 
 /// A random death comes within this time after a start: with the start itself, most of it under load.
 const RANDOM_WITHIN_MS: u64 = 2000;
