@@ -30,6 +30,13 @@ pub(crate) fn key(key: &ApiKey, spent: Spent) -> Bytes {
         "is_management_key": false,
         "is_provisioning_key": false,
         "creator_user_id": null,
+        "organization_id": key.workspace.as_ref().map(|workspace| &workspace.org),
+        "workspace_id": key.workspace.as_ref().map(|workspace| &workspace.name),
+        "allowed_data_regions": ["global"],
+        "budgets": [],
+        "effective_budget": null,
+        // As in `rate_limit`: -1 is no limit.
+        "free_model_daily_requests": { "limit": -1, "remaining": -1, "used": 0 },
         "expires_at": key.expire_unix_ms.and_then(rfc3339),
         "rate_limit": { "requests": -1, "interval": "10s", "note": "This field is deprecated and safe to ignore." },
     });

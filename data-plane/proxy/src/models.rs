@@ -53,6 +53,11 @@ pub(crate) fn one(model: &Model, now_unix_ms: i64) -> Value {
     })
 }
 
+/// One model in OpenRouter's frame.
+pub(crate) fn one_as_data(model: &Model, now_unix_ms: i64) -> Value {
+    json!({ "data": one(model, now_unix_ms) })
+}
+
 /// The endpoints of a model.
 pub(crate) fn endpoints(model: &Model, now_unix_ms: i64) -> Value {
     let endpoints: Vec<Value> = in_service(model).map(|endpoint| endpoint_of(model, endpoint, now_unix_ms)).collect();
@@ -67,6 +72,7 @@ pub(crate) fn endpoints(model: &Model, now_unix_ms: i64) -> Value {
 }
 
 fn endpoint_of(model: &Model, endpoint: &Endpoint, now_unix_ms: i64) -> Value {
+    let tool_choice = endpoint.parameters.iter().any(|name| &**name == "tool_choice");
     json!({
         "name": format!("{} | {}", endpoint.provider.display_name, model.name),
         "model_id": model.name,
@@ -80,6 +86,10 @@ fn endpoint_of(model: &Model, endpoint: &Endpoint, now_unix_ms: i64) -> Value {
         "pricing": pricing(endpoint.tariff(now_unix_ms).map(|tariff| &**tariff)),
         "supported_parameters": endpoint.parameters,
         "supports_implicit_caching": false,
+        "supports_tool_choice": { "auto": tool_choice, "function": tool_choice, "none": tool_choice, "required": tool_choice },
+        "supports_diarization": false,
+        "native_tools": {},
+        "service_tier": null,
         "status": 0,
         "uptime_last_5m": null,
         "uptime_last_30m": null,
@@ -154,7 +164,7 @@ mod tests {
             (2_500_000_000_000, "0.0000025"),
             (0, "0"),
             (1, "0.000000000000000001"),
-            (15_000_000_000_000_000_000 / 2, "7.5"),
+            (7_500_000_000_000_000_000, "7.5"),
             (70_000_000_000, "0.00000007"),
         ] {
             assert_eq!(per_unit(rate), expected);

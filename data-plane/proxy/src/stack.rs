@@ -21,7 +21,7 @@ use crate::{
     books::Owner,
     models, outbound,
     refusals::Refused,
-    surface::{Operation, Surface, operation},
+    surface::{Operation, Surface, operation, unescaped},
     worker::Worker,
 };
 
@@ -45,9 +45,11 @@ pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Re
     let answered = match operation {
         Operation::Models => let_in(&worker, &parts.headers).map(|(snapshot, _)| ok(models::list(&snapshot, worker.unix_ms()).to_string())),
         Operation::Model(name) => let_in(&worker, &parts.headers)
-            .and_then(|(snapshot, _)| found(&snapshot, name).map(|model| ok(models::one(model, worker.unix_ms()).to_string()))),
+            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::one(model, worker.unix_ms()).to_string()))),
+        Operation::ModelData(name) => let_in(&worker, &parts.headers)
+            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::one_as_data(model, worker.unix_ms()).to_string()))),
         Operation::Endpoints(name) => let_in(&worker, &parts.headers)
-            .and_then(|(snapshot, _)| found(&snapshot, name).map(|model| ok(models::endpoints(model, worker.unix_ms()).to_string()))),
+            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::endpoints(model, worker.unix_ms()).to_string()))),
         Operation::Key => own_key(&worker, &parts.headers).await,
         Operation::Generation => generation(&worker, &parts.headers, parts.uri.query().unwrap_or_default()).await,
         Operation::ChatCompletions => return chat(worker, Surface::OpenAi, parts.headers, body).await,
@@ -122,9 +124,9 @@ async fn own_key(worker: &Worker, headers: &HeaderMap) -> Result<Reply, ErrorBod
 
 async fn generation(worker: &Worker, headers: &HeaderMap, query: &str) -> Result<Reply, ErrorBody> {
     let (_, key) = let_in(worker, headers)?;
-    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| !id.is_empty());
+    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).and_then(unescaped).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ErrorBody::new(ErrorType::InvalidRequest, "Say which generation: ?id=gen-…").with_param("id"))?;
-    let events = worker.books().generation(&owner(&key)?, id, GENERATION_WAIT).await.map_err(|error| away(&error))?;
+    let events = worker.books().generation(&owner(&key)?, &id, GENERATION_WAIT).await.map_err(|error| away(&error))?;
     let body = account::generation(&events).ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();
         ErrorBody::new(ErrorType::NotFound, format!("This key has no generation `{shown}`."))

@@ -1,6 +1,9 @@
 //! The paths of the data plane. Two surfaces share them: `/v1` keeps OpenAI's rules, `/api/v1` OpenRouter's.
 
+use std::borrow::Cow;
+
 use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use waybill_dialect::{ErrorBody, ErrorType};
 
 /// Whose rules hold where the two differ.
@@ -22,14 +25,16 @@ impl Surface {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Operation<'a> {
     ChatCompletions,
     Models,
-    /// One model: its author and slug, or a bare slug.
-    Model(&'a str),
+    /// One model: its author and slug, or a bare slug. As OpenAI shows it.
+    Model(Cow<'a, str>),
+    /// The same as OpenRouter shows it: below `data`.
+    ModelData(Cow<'a, str>),
     /// The endpoints of a model.
-    Endpoints(&'a str),
+    Endpoints(Cow<'a, str>),
     Key,
     Generation,
 }
@@ -46,16 +51,30 @@ pub(crate) fn operation<'a>(method: &Method, path: &'a str) -> Result<(Surface, 
         "models" => (Operation::Models, Method::GET),
         "key" | "auth/key" => (Operation::Key, Method::GET),
         "generation" => (Operation::Generation, Method::GET),
-        _ => match rest.strip_prefix("models/").or_else(|| rest.strip_prefix("model/")) {
-            Some(model) => (model.strip_suffix("/endpoints").map_or(Operation::Model(model), Operation::Endpoints), Method::GET),
-            None => return Err(unknown(path)),
-        },
+        _ => (of_model(rest).ok_or_else(|| unknown(path))?, Method::GET),
     };
     if *method == wanted {
         return Ok((surface, operation));
     }
     let message = format!("{path} takes {wanted}, not {method}.");
     Err(ErrorBody::new(ErrorType::InvalidRequest, message).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()))
+}
+
+/// What a path below `models/` or `model/` asks for. OpenAI's clients write the slash of a model's name as `%2F`.
+fn of_model(rest: &str) -> Option<Operation<'_>> {
+    if let Some(name) = rest.strip_prefix("model/") {
+        return unescaped(name).map(Operation::ModelData);
+    }
+    let name = rest.strip_prefix("models/")?;
+    match name.strip_suffix("/endpoints") {
+        Some(name) => unescaped(name).map(Operation::Endpoints),
+        None => unescaped(name).map(Operation::Model),
+    }
+}
+
+/// Text of a path or a query without its percent escapes; none if it is no UTF-8.
+pub(crate) fn unescaped(text: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 fn unknown(path: &str) -> ErrorBody {
@@ -68,14 +87,21 @@ fn unknown(path: &str) -> ErrorBody {
 mod tests {
     use super::*;
 
+    /// Method, path, operation or status.
+    type Row = (&'static str, &'static str, Result<(Surface, Operation<'static>), u16>);
+
     #[test]
     fn paths_and_methods_lead_to_operations() {
-        let rows: [(&str, &str, Result<(Surface, Operation<'_>), u16>); 10] = [
+        let rows: [Row; 14] = [
             ("POST", "/v1/chat/completions", Ok((Surface::OpenAi, Operation::ChatCompletions))),
             ("POST", "/api/v1/chat/completions", Ok((Surface::OpenRouter, Operation::ChatCompletions))),
             ("GET", "/v1/models", Ok((Surface::OpenAi, Operation::Models))),
-            ("GET", "/v1/models/openai/gpt-4o", Ok((Surface::OpenAi, Operation::Model("openai/gpt-4o")))),
-            ("GET", "/api/v1/models/openai/gpt-4o/endpoints", Ok((Surface::OpenRouter, Operation::Endpoints("openai/gpt-4o")))),
+            ("GET", "/v1/models/openai/gpt-4o", Ok((Surface::OpenAi, Operation::Model("openai/gpt-4o".into())))),
+            ("GET", "/v1/models/openai%2Fgpt-4o", Ok((Surface::OpenAi, Operation::Model("openai/gpt-4o".into())))),
+            ("GET", "/api/v1/model/openai/gpt-4o", Ok((Surface::OpenRouter, Operation::ModelData("openai/gpt-4o".into())))),
+            ("GET", "/api/v1/models/openai/gpt-4o/endpoints", Ok((Surface::OpenRouter, Operation::Endpoints("openai/gpt-4o".into())))),
+            ("GET", "/api/v1/models/openai%2fgpt-4o/endpoints", Ok((Surface::OpenRouter, Operation::Endpoints("openai/gpt-4o".into())))),
+            ("GET", "/v1/models/%ff", Err(404)),
             ("GET", "/api/v1/key", Ok((Surface::OpenRouter, Operation::Key))),
             ("GET", "/v1/generation", Ok((Surface::OpenAi, Operation::Generation))),
             ("GET", "/v1/chat/completions", Err(405)),
