@@ -112,7 +112,7 @@ def _run(command, folder):
     if done.returncode != 0:
         told = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         # The first error is the cause; what pip and npm say last is advice.
-        reason = next((line for line in told if "error" in line.lower()), told[-1] if told else "without a word")
+        reason = next((line for line in told if line.lower().startswith(("error", "npm error"))), told[-1] if told else "without a word")
         raise Unavailable(f"{name} ended with {done.returncode}: {reason}")
     return done.stdout
 
