@@ -13,9 +13,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
 use waybill_dialect::openai::{self, Ending, Stream};
-use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
-use waybill_model::snapshot::{Endpoint, HangUp};
+use waybill_model::snapshot::HangUp;
 use waybill_upstream::{Exchange, Progress};
 
 use crate::{
@@ -174,16 +173,6 @@ impl Inner {
         Poll::Ready(Ok(step))
     }
 
-    /// Nothing more is wanted of the provider: its connection is closed with the flight, so that it does not go on working for nobody.
-    pub(crate) const fn give_up(&mut self) {
-        self.ended = true;
-    }
-
-    /// The provider is known not to bill answers of this status that come without usage.
-    fn is_free(&self) -> bool {
-        is_free(&self.attempt.endpoint, self.status)
-    }
-
     /// Writes the one end of a streamed attempt from what the stream has told.
     pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, hung_up: bool) -> Result<Written, NotWritten> {
         let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
@@ -210,16 +199,18 @@ impl Inner {
         let outcome = outcome(trouble, hung_up);
         match openai::read_answer(&body) {
             Ok(answer) if trouble.is_none() => whole_end(&mut self.attempt, &answer, self.status, outcome),
-            // The status alone is evidence, with or without a readable body.
-            _ if self.is_free() => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
+            _ if trouble.is_none() && self.status >= 400 => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
             _ => self.attempt.orphaned(Facts { outcome, status: self.status, ..Facts::default() }),
         }
     }
 
     /// Reads on to the end for a caller who has gone, then writes the end.
-    async fn drain(mut self: Box<Self>, _open: Open) {
-        let answer_bytes = self.attempt.worker().limits().answer_bytes;
-        let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes)).await.err();
+    async fn drain(mut self: Box<Self>) {
+        let worker = std::rc::Rc::clone(self.attempt.worker());
+        let _open = worker.drain().open();
+        let answer_bytes = worker.limits().answer_bytes;
+        let first_token = self.attempt.started + worker.limits().first_token_time;
+        let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes, first_token)).await.err();
         let written = match self.tap {
             Tap::Stream(_) => self.close_stream(trouble.as_ref(), true),
             Tap::Whole(_) => self.close_whole(trouble.as_ref(), true),
@@ -229,10 +220,8 @@ impl Inner {
         }
     }
 
-    fn poll_to_end(&mut self, context: &mut Context<'_>, answer_bytes: usize) -> Poll<Result<(), Trouble>> {
+    fn poll_to_end(&mut self, context: &mut Context<'_>, answer_bytes: usize, first_token: Instant) -> Poll<Result<(), Trouble>> {
         if self.status == 0 {
-            let (limit, name) = head_limit(self.attempt.worker().limits(), matches!(self.tap, Tap::Stream(_)));
-            let at = self.attempt.started + limit;
             match self.exchange.poll_head(context) {
                 Poll::Ready(parts) => {
                     let parts = parts?;
@@ -244,7 +233,9 @@ impl Inner {
                         self.tap = Tap::Whole(Vec::new());
                     }
                 }
-                Poll::Pending if self.deadline.has_passed(at, context) => return Poll::Ready(Err(Trouble::Timeout(limit, name))),
+                Poll::Pending if self.deadline.has_passed(first_token, context) => {
+                    return Poll::Ready(Err(Trouble::Timeout(self.attempt.worker().limits().first_token_time, "first_token_time")));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -285,22 +276,6 @@ impl Inner {
     }
 }
 
-/// Cut while it was still read, as when the drain time is over: what has been seen decides, not that nobody waited for the rest.
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if !self.attempt.is_open() {
-            return;
-        }
-        let written = match self.tap {
-            Tap::Stream(_) => self.close_stream(None, true),
-            Tap::Whole(_) => self.attempt.orphaned(Facts { outcome: "abandoned", status: self.status, ..Facts::default() }),
-        };
-        if let Err(error) = written {
-            tracing::error!(attempt = %self.attempt.id(), %error, "an abandoned attempt is left to recovery");
-        }
-    }
-}
-
 impl Drop for Flight {
     fn drop(&mut self) {
         let Some(inner) = self.0.take() else { return };
@@ -309,27 +284,12 @@ impl Drop for Flight {
             // Providers that stop billing at a cancel do so for streams; a whole answer is billed in full everywhere.
             match (inner.attempt.endpoint.provider.hang_up, &inner.tap) {
                 (HangUp::Cancel, Tap::Stream(_)) => inner.cancel(),
-                _ => {
-                    // Held from here on: the worker must not find itself idle before the task has begun.
-                    let open = inner.attempt.worker().drain().open();
-                    drop(spawn_local(inner.drain(open)));
-                }
+                _ => drop(spawn_local(inner.drain())),
             }
         } else if !inner.ended && inner.status < 300 && matches!(inner.tap, Tap::Stream(_)) {
             drop(spawn_local(inner.finish()));
         }
     }
-}
-
-/// How long status and headers may take: a stream's head comes with its first token, a whole answer's when it has been written.
-pub(crate) const fn head_limit(limits: &Limits, stream: bool) -> (Duration, &'static str) {
-    if stream { (limits.first_token_time, "first_token_time") } else { (limits.total_time, "total_time") }
-}
-
-/// An error status that the provider does not bill, where no usage came with it: all of them unless its table names some.
-pub(crate) fn is_free(endpoint: &Endpoint, status: u16) -> bool {
-    let free = &endpoint.provider.free_statuses;
-    status >= 300 && (free.is_empty() || free.contains(&status))
 }
 
 /// Writes the end of an attempt with a readable whole answer.
@@ -351,8 +311,7 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &openai::Answer, status: 
     };
     match &answer.usage {
         Some(reading) => attempt.settled(reading, facts),
-        None if answer.error_in_body.is_some() && status < 300 || is_free(&attempt.endpoint, status) => attempt.failed(facts),
-        None if status >= 300 => attempt.orphaned(facts),
+        None if answer.error_in_body.is_some() || status >= 400 => attempt.failed(facts),
         None if answer.empty => attempt.orphaned(facts),
         None => attempt.partial(answer.output.bytes(), facts),
     }
