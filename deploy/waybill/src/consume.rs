@@ -54,11 +54,14 @@ impl Consumed {
 
 /// Reads the spool into the ledger until `stop`, then once more until nothing is left.
 pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut stop: watch::Receiver<bool>) {
-    let Some(mut reader) = open(&spool, &ledger, &mut stop).await else { return };
+    let Some(from) = cursors(&ledger, &mut stop).await else { return };
+    let mut reader = spool.reader(from.iter().map(position));
     loop {
         let seen = spool.progress();
+        // Asked before the reading: what is written before the stop is read after it.
+        let stopping = *stop.borrow();
         match drain(&mut reader, &ledger, &consumed).await {
-            Ok(()) if *stop.borrow() => return,
+            Ok(()) if stopping => return,
             Ok(()) => {
                 consumed.failures.store(0, Ordering::Relaxed);
                 tokio::select! {
@@ -73,19 +76,19 @@ pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut
                     return;
                 }
                 tokio::time::sleep(PAUSE).await;
-                match ledger.cursors().await {
-                    Ok(cursors) => reader.rewind(cursors.iter().map(position)),
-                    Err(error) => tracing::error!(%error, "the ledger's cursors cannot be read"),
-                }
+                // The reader stands behind the batch that failed: read on from there, and the next commit would move the cursors past it.
+                let Some(from) = cursors(&ledger, &mut stop).await else { return };
+                reader.rewind(from.iter().map(position));
             }
         }
     }
 }
 
-async fn open(spool: &Spool, ledger: &Ledger, stop: &mut watch::Receiver<bool>) -> Option<Reader> {
+/// How far the ledger has read; `None` if the stop comes first.
+async fn cursors(ledger: &Ledger, stop: &mut watch::Receiver<bool>) -> Option<Vec<Cursor>> {
     loop {
         match ledger.cursors().await {
-            Ok(cursors) => return Some(spool.reader(cursors.iter().map(position))),
+            Ok(cursors) => return Some(cursors),
             Err(error) => tracing::error!(%error, "the ledger's cursors cannot be read; trying again"),
         }
         tokio::select! {
