@@ -10,12 +10,15 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::{select, task::spawn_local};
+use tokio::{net::TcpStream, select, task::spawn_local, time::timeout};
 
 use crate::{drain::Drain, limits::Limits};
 
 /// Out of file handles, the kernel's queue holds connections until some are closed.
 const OUT_OF_HANDLES_PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two looks at a preface that has come in part.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Most concurrent streams of one HTTP/2 connection.
 const STREAMS: u32 = 250;
@@ -23,13 +26,16 @@ const STREAMS: u32 = 250;
 /// Reset streams an HTTP/2 connection may leave behind before it is closed.
 const RESET_STREAMS: usize = 1024;
 
-#[derive(Clone, Copy)]
-struct Local;
+/// Runs the streams of HTTP/2 connections. Each is open by itself: it may outlive its connection by the moment in which it learns of its end.
+#[derive(Clone)]
+struct Local(Drain);
 
 impl<F: Future + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
+        let open = self.0.open();
         spawn_local(async move {
             future.await;
+            drop(open);
         });
     }
 }
@@ -46,7 +52,8 @@ where
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = Rc::new(service);
-    let builder = Rc::new(builder(limits));
+    let builder = Rc::new(builder(limits, drain));
+    let header_time = limits.header_time;
     loop {
         let accepted = select! {
             () = drain.begun() => return Ok(()),
@@ -68,6 +75,15 @@ where
         let _ = stream.set_nodelay(true);
         let (open, service, builder, drain) = (drain.open(), Rc::clone(&service), Rc::clone(&builder), drain.clone());
         spawn_local(async move {
+            // Dropped after the connection, and with it an answer that goes on without its caller, so that the worker is not idle in between.
+            let _open = open;
+            let began = select! {
+                () = drain.begun() => false,
+                began = timeout(header_time, has_begun(&stream)) => began.unwrap_or(false),
+            };
+            if !began {
+                return;
+            }
             let answer = service_fn(|request| {
                 let answer = service(request);
                 async move { Ok::<_, Infallible>(answer.await) }
@@ -81,8 +97,23 @@ where
                     let _ = connection.await;
                 }
             }
-            drop(open);
         });
+    }
+}
+
+/// Waits until the client's first bytes tell HTTP/1 from HTTP/2: the server waits for them without a limit of its own.
+async fn has_begun(stream: &TcpStream) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut first).await {
+            Ok(0) | Err(_) => return false,
+            Ok(taken) if taken < PREFACE.len() && PREFACE.starts_with(first.get(..taken).unwrap_or_default()) => {
+                // What has been peeked at is still there, so waiting for more would return at once.
+                tokio::time::sleep(PREFACE_PAUSE).await;
+            }
+            Ok(_) => return true,
+        }
     }
 }
 
@@ -90,8 +121,8 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-fn builder(limits: &Limits) -> Builder<Local> {
-    let mut builder = Builder::new(Local);
+fn builder(limits: &Limits, drain: &Drain) -> Builder<Local> {
+    let mut builder = Builder::new(Local(drain.clone()));
     // The read buffer also takes bodies: a large one costs a few reads instead of many. Headers are counted again by their own limit.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(256 << 10).keep_alive(true);
     builder

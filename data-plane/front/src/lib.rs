@@ -20,7 +20,7 @@ mod respond;
 pub use accept::serve;
 pub use authenticate::{Denied, authenticate};
 pub use body::{BodyFault, read_body};
-pub use drain::Drain;
+pub use drain::{Drain, Open};
 pub use limits::{LimitError, Limits};
 pub use listen::bind;
 pub use respond::{Reply, error_answer, json_answer};

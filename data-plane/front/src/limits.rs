@@ -143,7 +143,7 @@ limits! {
     total_time: Duration = Duration::from_secs(30 * 60),
     #[doc = "From the signal to the end of the process."]
     drain_time: Duration = Duration::from_secs(30),
-    #[doc = "Open connections of one worker thread."]
+    #[doc = "Open connections of one worker thread, each stream of HTTP/2 counted as one."]
     connections: usize = 20_000,
     #[doc = "Longest frame of a provider's stream."]
     frame_bytes: usize = 4 << 20,

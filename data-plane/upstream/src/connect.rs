@@ -47,7 +47,12 @@ impl Connector {
 
     pub(crate) async fn connect(&self, origin: &Origin) -> Result<Io, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let late = |_| Failure::before(Kind::ConnectTimeout, format!("no connection to {} within {:?} (limit connect_time)", origin.authority, self.timeout));
+        let late = |_| {
+            Failure::before(
+                Kind::ConnectTimeout,
+                format!("no connection to {} within {:?} (limit connect_time)", origin.authority, self.timeout),
+            )
+        };
         let stream = timeout_at(deadline, tcp(origin)).await.map_err(late)??;
         if !origin.tls {
             return Ok(Io::Plain(stream));
