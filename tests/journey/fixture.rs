@@ -74,11 +74,16 @@ impl Fixture {
     }
 
     pub fn with(limits: Limits) -> Self {
+        Self::beside(limits, None)
+    }
+
+    /// With one more provider, `beside`, at this base URL; every model has an endpoint there.
+    pub fn beside(limits: Limits, beside: Option<&str>) -> Self {
         let sandbox = Sandbox::spawn_thread(SandboxOptions { records: Keep::Memory, ..SandboxOptions::default() }).expect("a sandbox");
         let folder = tempfile::tempdir().expect("a folder");
         let key = generate(true, [7; 20]);
         let pepper = Pepper::new(1, &[9; 32]);
-        let world = world(&sandbox, &pepper, &key);
+        let world = world(&sandbox, &pepper, &key, beside);
         let compiled = compile(&world, &|_| Some(Secret::new("sandbox-secret")));
         assert!(compiled.rejected.is_empty(), "{:?}", compiled.rejected);
         let (spool, _) =
@@ -137,7 +142,7 @@ impl Fixture {
     }
 }
 
-fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str) -> World {
+fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<&str>) -> World {
     let here = sandbox.base_url().to_string();
     let nowhere = format!("http://{}/v1", sandbox.refusing_addr());
     let mut resources = vec![
@@ -149,11 +154,16 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str) -> World {
         ),
         resource("prices", Spec::PriceBook(prices())),
     ];
-    for (name, url, hang_up) in
-        [("here", &here, wire::HangUp::Drain), ("cancelling", &here, wire::HangUp::Cancel), ("nowhere", &nowhere, wire::HangUp::Drain)]
-    {
+    let mut providers = vec![
+        ("here", here.as_str(), wire::HangUp::Drain),
+        ("cancelling", here.as_str(), wire::HangUp::Cancel),
+        ("nowhere", nowhere.as_str(), wire::HangUp::Drain),
+    ];
+    providers.extend(beside.map(|url| ("beside", url, wire::HangUp::Drain)));
+    for (name, url, hang_up) in &providers {
+        let (name, hang_up) = (*name, *hang_up);
         let provider =
-            wire::Provider { dialect: "openai".into(), base_url: url.clone(), hang_up: hang_up.into(), ..wire::Provider::default() };
+            wire::Provider { dialect: "openai".into(), base_url: (*url).to_owned(), hang_up: hang_up.into(), ..wire::Provider::default() };
         resources.push(resource(name, Spec::Provider(provider)));
         let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
         resources.push(resource(name, Spec::ProviderAccount(wire::ProviderAccount { provider: name.into(), secret: Some(secret) })));
@@ -169,7 +179,7 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str) -> World {
             ..wire::Model::default()
         };
         resources.push(resource(&model, Spec::Model(spec)));
-        for provider in ["here", "cancelling", "nowhere"] {
+        for provider in providers.iter().map(|(name, ..)| *name) {
             let endpoint = wire::Endpoint {
                 model: model.clone(),
                 provider: provider.into(),

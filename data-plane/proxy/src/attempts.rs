@@ -8,6 +8,7 @@ use waybill_dialect::{
     Call, ErrorBody, ErrorType,
     openai::{self, Classified, ErrorHeaders, Step, Stream, StreamOptions, Target},
 };
+use waybill_front::Denied;
 use waybill_meter::{failpoint, intent::Wish, tally::Facts};
 use waybill_model::{
     id::GenerationId,
@@ -20,7 +21,7 @@ use waybill_upstream::{Exchange, Payload};
 use crate::{
     answer::Answer,
     attempt::{Attempt, Beginning},
-    flight::{Flight, Tap, Trouble, whole_end},
+    flight::{Flight, Here, Tap, Trouble, head_limit, is_free, whole_end},
     outbound,
     relay::{Relay, Showing},
     surface::Surface,
@@ -80,6 +81,10 @@ pub(crate) async fn run(
         let endpoint = &planned.endpoint;
         if skip_model.as_ref().is_some_and(|model| *model == endpoint.model) {
             continue;
+        }
+        if worker.is_denied(&accepted.key.uid) {
+            // Revoked while its body came or another attempt ran: what has been sent is billed, nothing more is sent.
+            return Err(Denied::Disabled.error());
         }
         number += 1;
         if number > 1 {
@@ -172,8 +177,7 @@ async fn one(
         Tap::Whole(Vec::new())
     };
     let mut flight = Flight::new(attempt, exchange, tap);
-    let limits = worker.limits();
-    let (limit, name) = if call.stream { (limits.first_token_time, "first_token_time") } else { (limits.total_time, "total_time") };
+    let (limit, name) = head_limit(worker.limits(), call.stream);
     let (status, headers) = match flight.head(limit, name).await {
         Ok(head) => head,
         Err(trouble) => return lost(&mut flight, &trouble),
@@ -258,11 +262,16 @@ fn withheld(error: &crate::attempt::NotWritten) -> ErrorBody {
     .with_status(503)
 }
 
-/// The request left and no answer came.
+/// The request left and no answer came. What a stream has told all the same, usage or an error, decides its bill.
 fn lost(flight: &mut Flight, trouble: &Trouble) -> Result<Went, ErrorBody> {
     let inner = flight.inner();
+    inner.give_up();
     let facts = Facts { outcome: trouble.outcome(), status: inner.status, ..Facts::default() };
-    inner.attempt.orphaned(facts).map_err(|error| withheld(&error))?;
+    let written = match inner.tap {
+        Tap::Stream(_) => inner.close_stream(Some(trouble), Here::Complete),
+        Tap::Whole(_) => inner.attempt.orphaned(facts),
+    };
+    let cost_picousd = written.map_err(|error| withheld(&error))?.cost_picousd;
     let provider = inner.attempt.endpoint.provider.display_name.clone();
     let (kind, class) = match trouble {
         Trouble::Timeout(..) => (ErrorType::Timeout, Class::FirstToken),
@@ -272,7 +281,7 @@ fn lost(flight: &mut Flight, trouble: &Trouble) -> Result<Went, ErrorBody> {
         Trouble::Upstream(_) => (ErrorType::ProviderUnavailable, Class::Cut),
         Trouble::TooLarge(_) | Trouble::Frame(_) => (ErrorType::ProviderUnavailable, Class::Malformed),
     };
-    Ok(failed(ErrorBody::new(kind, format!("The provider {provider} gave no answer: {trouble}.")), class, 0))
+    Ok(failed(ErrorBody::new(kind, format!("The provider {provider} gave no answer: {trouble}.")), class, cost_picousd))
 }
 
 /// The provider answered with an error status.
@@ -285,10 +294,9 @@ async fn refused(mut flight: Flight, endpoint: &Endpoint, status: StatusCode, he
     let inner = flight.inner();
     let facts = Facts { outcome: "provider_error", error_type: classified.error_type.name(), status: status.as_u16(), ..Facts::default() };
     let usage = openai::read_answer(&body).ok().and_then(|answer| answer.usage);
-    let free = endpoint.provider.free_statuses.is_empty() || endpoint.provider.free_statuses.contains(&status.as_u16());
     let written = match usage {
         Some(reading) => inner.attempt.settled(&reading, facts),
-        None if free => inner.attempt.failed(facts),
+        None if is_free(endpoint, status.as_u16()) => inner.attempt.failed(facts),
         None => inner.attempt.orphaned(facts),
     };
     let cost_picousd = written.map_err(|error| withheld(&error))?.cost_picousd;
@@ -372,7 +380,7 @@ async fn streamed(
     earlier: i64,
     headers: &HeaderMap,
 ) -> Result<Went, ErrorBody> {
-    let mut first = Vec::new();
+    let (mut first, mut over) = (Vec::new(), None);
     let first_token = flight.inner().attempt.started + worker.limits().first_token_time;
     loop {
         let inner = flight.inner();
@@ -390,11 +398,15 @@ async fn streamed(
         let ended = inner.ended;
         let Tap::Stream(stream) = &inner.tap else { break };
         if stream.output_started() {
+            // All of it may have come in one piece.
+            over = (!matches!(step, Ok(Step::More | Step::Holding))).then_some(step);
             break;
         }
         match step {
+            // An error that the provider has told says more than that it then fell silent.
+            Err(_) if stream.error().is_some() => inner.give_up(),
             Err(trouble) => return lost(&mut flight, &trouble),
-            Ok(Step::Done) => {}
+            Ok(Step::Done) => over = Some(step),
             Ok(_) if ended => {}
             Ok(_) => continue,
         }
@@ -411,7 +423,7 @@ async fn streamed(
         model: accepted.call.model.to_string(),
         created_s: worker.unix_us() / 1_000_000,
     };
-    Ok(answered(accepted, Answer::Stream(Box::new(Relay::new(flight, showing, first))), headers))
+    Ok(answered(accepted, Answer::Stream(Box::new(Relay::new(flight, showing, first, over))), headers))
 }
 
 /// A stream that ended without any output: an error, an empty answer, or one that is whole all the same (a tool's silence, a length of 0).
@@ -423,7 +435,7 @@ fn barren(flight: &mut Flight) -> Result<Option<Went>, ErrorBody> {
     if failure.is_none() && !stream.is_empty() && !truncated {
         return Ok(None);
     }
-    let written = inner.close_stream(None, false).map_err(|error| withheld(&error))?;
+    let written = inner.close_stream(None, Here::Complete).map_err(|error| withheld(&error))?;
     Ok(Some(match failure {
         Some(error) => {
             let class = Class::of_status(error.status, None).unwrap_or(Class::Server);

@@ -13,8 +13,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
 use waybill_dialect::openai::{self, Ending, Stream};
+use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
-use waybill_model::snapshot::HangUp;
+use waybill_model::snapshot::{Endpoint, HangUp};
 use waybill_upstream::{Exchange, Progress};
 
 use crate::{
@@ -42,6 +43,28 @@ impl Trouble {
             Self::Upstream(failure) => failure.kind.name(),
             Self::Timeout(..) => "timeout",
             Self::TooLarge(_) | Self::Frame(_) => "limit",
+        }
+    }
+}
+
+/// How an attempt ended on this side of the gateway, if nothing went wrong on the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Here {
+    /// The caller waited to the end.
+    Complete,
+    /// The caller has gone.
+    HungUp,
+    /// The gateway stopped reading, as when the drain time is over.
+    Abandoned,
+}
+
+impl Here {
+    /// The word for events.
+    const fn outcome(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::HungUp => "client_hang_up",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -173,10 +196,20 @@ impl Inner {
         Poll::Ready(Ok(step))
     }
 
-    /// Writes the one end of a streamed attempt from what the stream has told.
-    pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, hung_up: bool) -> Result<Written, NotWritten> {
+    /// Nothing more is wanted of the provider: its connection is closed with the flight, so that it does not go on working for nobody.
+    pub(crate) const fn give_up(&mut self) {
+        self.ended = true;
+    }
+
+    /// The provider is known not to bill answers of this status that come without usage.
+    fn is_free(&self) -> bool {
+        is_free(&self.attempt.endpoint, self.status)
+    }
+
+    /// Writes the one end of a streamed attempt from what the stream has told. `here` says how it ended on this side.
+    pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, here: Here) -> Result<Written, NotWritten> {
         let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
-        let facts = stream_facts(stream, self.status, trouble, hung_up);
+        let facts = stream_facts(stream, self.status, trouble, here);
         match stream.usage() {
             Some(reading) => {
                 let reading = reading.clone();
@@ -193,35 +226,35 @@ impl Inner {
     }
 
     /// Writes the one end of an attempt whose whole answer was read, or not.
-    fn close_whole(&mut self, trouble: Option<&Trouble>, hung_up: bool) -> Result<Written, NotWritten> {
+    fn close_whole(&mut self, trouble: Option<&Trouble>, here: Here) -> Result<Written, NotWritten> {
         let Tap::Whole(pieces) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
         let body = joined(pieces);
-        let outcome = outcome(trouble, hung_up);
+        let outcome = trouble.map_or(here.outcome(), Trouble::outcome);
         match openai::read_answer(&body) {
             Ok(answer) if trouble.is_none() => whole_end(&mut self.attempt, &answer, self.status, outcome),
-            _ if trouble.is_none() && self.status >= 400 => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
+            // The status alone is evidence, with or without a readable body.
+            _ if self.is_free() => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
             _ => self.attempt.orphaned(Facts { outcome, status: self.status, ..Facts::default() }),
         }
     }
 
     /// Reads on to the end for a caller who has gone, then writes the end.
-    async fn drain(mut self: Box<Self>) {
-        let worker = std::rc::Rc::clone(self.attempt.worker());
-        let _open = worker.drain().open();
-        let answer_bytes = worker.limits().answer_bytes;
-        let first_token = self.attempt.started + worker.limits().first_token_time;
-        let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes, first_token)).await.err();
+    async fn drain(mut self: Box<Self>, _open: Open) {
+        let answer_bytes = self.attempt.worker().limits().answer_bytes;
+        let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes)).await.err();
         let written = match self.tap {
-            Tap::Stream(_) => self.close_stream(trouble.as_ref(), true),
-            Tap::Whole(_) => self.close_whole(trouble.as_ref(), true),
+            Tap::Stream(_) => self.close_stream(trouble.as_ref(), Here::HungUp),
+            Tap::Whole(_) => self.close_whole(trouble.as_ref(), Here::HungUp),
         };
         if let Err(error) = written {
             tracing::error!(attempt = %self.attempt.id(), %error, "the attempt of a caller who hung up is left to recovery");
         }
     }
 
-    fn poll_to_end(&mut self, context: &mut Context<'_>, answer_bytes: usize, first_token: Instant) -> Poll<Result<(), Trouble>> {
+    fn poll_to_end(&mut self, context: &mut Context<'_>, answer_bytes: usize) -> Poll<Result<(), Trouble>> {
         if self.status == 0 {
+            let (limit, name) = head_limit(self.attempt.worker().limits(), matches!(self.tap, Tap::Stream(_)));
+            let at = self.attempt.started + limit;
             match self.exchange.poll_head(context) {
                 Poll::Ready(parts) => {
                     let parts = parts?;
@@ -233,9 +266,7 @@ impl Inner {
                         self.tap = Tap::Whole(Vec::new());
                     }
                 }
-                Poll::Pending if self.deadline.has_passed(first_token, context) => {
-                    return Poll::Ready(Err(Trouble::Timeout(self.attempt.worker().limits().first_token_time, "first_token_time")));
-                }
+                Poll::Pending if self.deadline.has_passed(at, context) => return Poll::Ready(Err(Trouble::Timeout(limit, name))),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -258,7 +289,7 @@ impl Inner {
         };
         let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.usage().is_some());
         let facts = Facts { outcome: "client_hang_up", status: self.status, ..Facts::default() };
-        let written = if has_usage { self.close_stream(None, true) } else { self.attempt.partial(output, facts) };
+        let written = if has_usage { self.close_stream(None, Here::HungUp) } else { self.attempt.partial(output, facts) };
         if let Err(error) = written {
             tracing::error!(attempt = %self.attempt.id(), %error, "a cancelled attempt is left to recovery");
         }
@@ -276,6 +307,22 @@ impl Inner {
     }
 }
 
+/// Cut while it was still read, as when the drain time is over: what has been seen decides, not that nobody waited for the rest.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.attempt.is_open() {
+            return;
+        }
+        let written = match self.tap {
+            Tap::Stream(_) => self.close_stream(None, Here::Abandoned),
+            Tap::Whole(_) => self.attempt.orphaned(Facts { outcome: Here::Abandoned.outcome(), status: self.status, ..Facts::default() }),
+        };
+        if let Err(error) = written {
+            tracing::error!(attempt = %self.attempt.id(), %error, "an abandoned attempt is left to recovery");
+        }
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         let Some(inner) = self.0.take() else { return };
@@ -284,12 +331,27 @@ impl Drop for Flight {
             // Providers that stop billing at a cancel do so for streams; a whole answer is billed in full everywhere.
             match (inner.attempt.endpoint.provider.hang_up, &inner.tap) {
                 (HangUp::Cancel, Tap::Stream(_)) => inner.cancel(),
-                _ => drop(spawn_local(inner.drain())),
+                _ => {
+                    // Held from here on: the worker must not find itself idle before the task has begun.
+                    let open = inner.attempt.worker().drain().open();
+                    drop(spawn_local(inner.drain(open)));
+                }
             }
         } else if !inner.ended && inner.status < 300 && matches!(inner.tap, Tap::Stream(_)) {
             drop(spawn_local(inner.finish()));
         }
     }
+}
+
+/// How long status and headers may take: a stream's head comes with its first token, a whole answer's when it has been written.
+pub(crate) const fn head_limit(limits: &Limits, stream: bool) -> (Duration, &'static str) {
+    if stream { (limits.first_token_time, "first_token_time") } else { (limits.total_time, "total_time") }
+}
+
+/// An error status that the provider does not bill, where no usage came with it: all of them unless its table names some.
+pub(crate) fn is_free(endpoint: &Endpoint, status: u16) -> bool {
+    let free = &endpoint.provider.free_statuses;
+    status >= 300 && (free.is_empty() || free.contains(&status))
 }
 
 /// Writes the end of an attempt with a readable whole answer.
@@ -311,17 +373,19 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &openai::Answer, status: 
     };
     match &answer.usage {
         Some(reading) => attempt.settled(reading, facts),
-        None if answer.error_in_body.is_some() || status >= 400 => attempt.failed(facts),
+        None if is_free(&attempt.endpoint, status) || (status < 300 && answer.error_in_body.is_some()) => attempt.failed(facts),
+        None if status >= 300 => attempt.orphaned(facts),
         None if answer.empty => attempt.orphaned(facts),
         None => attempt.partial(answer.output.bytes(), facts),
     }
 }
 
-fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, hung_up: bool) -> Facts {
-    let outcome = match (stream.error(), stream.ending()) {
-        (Some(_), _) => "provider_error",
-        (None, Ending::Truncated) if trouble.is_none() && !hung_up => "upstream_cut",
-        _ => outcome(trouble, hung_up),
+fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, here: Here) -> Facts {
+    let outcome = match (stream.error(), stream.ending(), trouble) {
+        (Some(_), ..) => "provider_error",
+        (None, _, Some(trouble)) => trouble.outcome(),
+        (None, Ending::Truncated, None) if here == Here::Complete => "upstream_cut",
+        (None, ..) => here.outcome(),
     };
     Facts {
         outcome,
@@ -331,14 +395,6 @@ fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, hung_up
         provider_answer_id: stream.id().unwrap_or_default().to_owned(),
         model_served: stream.model().unwrap_or_default().to_owned(),
         ..Facts::default()
-    }
-}
-
-fn outcome(trouble: Option<&Trouble>, hung_up: bool) -> &'static str {
-    match trouble {
-        Some(trouble) => trouble.outcome(),
-        None if hung_up => "client_hang_up",
-        None => "complete",
     }
 }
 

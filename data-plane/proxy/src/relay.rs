@@ -19,7 +19,7 @@ use waybill_meter::{Durable, failpoint};
 use waybill_route::{Class, Outcome};
 
 use crate::{
-    flight::{Flight, Tap, Trouble},
+    flight::{Flight, Here, Tap, Trouble},
     worker::Watch,
 };
 
@@ -43,14 +43,16 @@ pub(crate) struct Relay {
     /// In strict mode, the end must be on the disk first.
     durable: Option<Durable>,
     closed: bool,
+    /// The stream was over when the relay began.
+    over: Option<Result<Step, Trouble>>,
     /// The breaker's view; dropped with a caller who hangs up, it says nothing.
     watch: Option<Watch>,
 }
 
 impl Relay {
-    /// Goes on with a flight whose first frames have come.
-    pub(crate) fn new(flight: Flight, showing: Showing, first: Vec<Bytes>) -> Self {
-        Self { flight, showing, out: first.into(), durable: None, closed: false, watch: None }
+    /// Goes on with a flight whose first frames have come; `over` tells how its last step ended it, if one did.
+    pub(crate) fn new(flight: Flight, showing: Showing, first: Vec<Bytes>, over: Option<Result<Step, Trouble>>) -> Self {
+        Self { flight, showing, out: first.into(), durable: None, closed: false, over, watch: None }
     }
 
     /// Tells the breaker how it ends.
@@ -77,7 +79,11 @@ impl Relay {
             }
             let mut shown = Vec::new();
             let inner = self.flight.inner();
-            let step = if inner.ended { Ok(Step::Done) } else { ready!(inner.poll_frames(context, &mut shown)) };
+            let step = match self.over.take() {
+                Some(step) => step,
+                None if inner.ended => Ok(Step::Done),
+                None => ready!(inner.poll_frames(context, &mut shown)),
+            };
             let over = matches!(step, Ok(Step::Done) | Err(_)) || inner.ended;
             self.out.extend(shown);
             if over {
@@ -96,7 +102,10 @@ impl Relay {
         self.closed = true;
         failpoint("attempt.end");
         let inner = self.flight.inner();
-        let written = inner.close_stream(trouble.as_ref(), false);
+        if trouble.is_some() {
+            inner.give_up();
+        }
+        let written = inner.close_stream(trouble.as_ref(), Here::Complete);
         let durable = inner.attempt.take_durable();
         let Tap::Stream(stream) = &mut inner.tap else { return };
         let failure = match (&trouble, stream.error(), stream.ending()) {
