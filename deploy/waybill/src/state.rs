@@ -67,6 +67,17 @@ impl State {
         self.folder.join("secrets/operator-token")
     }
 
+    /// A start has come to its end once, so the first key has been shown.
+    pub fn has_been_ready(&self) -> bool {
+        self.folder.join("ready-once").exists()
+    }
+
+    /// Notes that a start has come to its end.
+    pub fn note_ready(&self) -> Result<()> {
+        let path = self.folder.join("ready-once");
+        fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// The pepper of key records. One is made at the first start; when key records exist and it is gone, the start is refused, since every key
     /// would be unknown.
     pub fn pepper(&self) -> Result<Pepper> {

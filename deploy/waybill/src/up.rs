@@ -257,6 +257,8 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
     tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
     let servers = serve(admin, &token, admin_listener, ops_listener, subject, &stopped)?;
 
+    // Before the key is shown: one that somebody has seen is never replaced.
+    state.note_ready()?;
     let token_file = state.operator_token_file();
     if let Some(path) = &up.ready_file {
         let (http, admin, ops) = addresses;
@@ -320,7 +322,12 @@ async fn configure(
     let mut discovered = tokio::task::spawn_blocking(move || providers::discover(&addresses)).await??;
     let written: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
     providers::sandbox(up.sandbox, state.folder(), &mut discovered, &world, &written)?;
-    let mut upserts = if world.revision() == 0 { bootstrap() } else { Vec::new() };
+    let first = !state.has_been_ready();
+    if first && world.of_kind(Kind::ApiKey).any(|key| waybill_model::resource::metadata(key).name == FIRST) {
+        // An earlier first start died before it could show its key. Nobody has it, so it makes room for one that is shown.
+        admin.apply_all(Vec::new(), &[(Kind::ApiKey, FIRST)], "up").await.map_err(|error| explain(&error, &documents))?;
+    }
+    let mut upserts = if first { bootstrap() } else { Vec::new() };
     upserts.extend(discovered.resources.iter().cloned());
     // What the operator has written stands above what was found.
     let named = |resource: &Resource| (Kind::of(resource), waybill_model::resource::metadata(resource).name.clone());
@@ -338,7 +345,7 @@ async fn configure(
     Ok((first_key, discovered))
 }
 
-/// Name of the resources of a first start.
+/// Name of the org, the workspace and the key of a first start.
 const FIRST: &str = "default";
 
 /// An org, a workspace and a key, so that the first request needs no document.
