@@ -1,6 +1,8 @@
 //! What callers see.
 
 use serde_json::{Value, json};
+use waybill_proxy::Limits;
+use waybill_sandbox::{Options, Provider, Reply, Script};
 use waybill_tests::Request;
 
 use crate::fixture::Fixture;
@@ -50,6 +52,23 @@ fn each_failure_of_a_provider_has_one_clear_answer_in_the_callers_dialect() {
         assert!(answer.head.field("x-generation-id").is_some_and(|id| id.starts_with(b"gen-")), "{model}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_caller_whose_prompts_are_refused_closes_no_endpoint_to_others() {
+    let refusal = || {
+        let error = json!({ "error": { "code": 403, "message": "Your input was flagged: it requires moderation." } });
+        Reply::json(http::StatusCode::FORBIDDEN, error.to_string())
+    };
+    let provider = Provider::spawn_thread(Options::default(), Script::by_model().otherwise(move |_| refusal())).expect("a provider");
+    let fixture = Fixture::beside(Limits::default(), Some(&provider.base_url().to_string()));
+    let mut request = body("sandbox/chat", false);
+    request["provider"] = json!({ "order": ["beside", "here"] });
+    // One more than would open the breaker, and then `here` would answer.
+    for number in 1..=6 {
+        let answer = fixture.send(&fixture.chat(&request));
+        assert_eq!(answer.head.status, 403, "request {number}: {:?}", answer.json());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `fixture`: a proxy, the sandbox, a configuration, a key. `answers`: what callers see. `bills`: what is in the spool then.
-//! `silence`: providers and callers who say too little.
+//! - `silence`: providers and callers who say too little.
 
 mod answers;
 mod bills;

@@ -300,18 +300,27 @@ async fn refused(mut flight: Flight, endpoint: &Endpoint, status: StatusCode, he
         None => inner.attempt.orphaned(facts),
     };
     let cost_picousd = written.map_err(|error| withheld(&error))?.cost_picousd;
-    let retry_after_ms = classified.retry_after.and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds.saturating_mul(1000));
-    let class = Class::of_status(status.as_u16(), retry_after_ms).unwrap_or(Class::Malformed);
-    Ok(Went::Failed(judged(&classified, class, cost_picousd)))
+    Ok(Went::Failed(judged(&classified, cost_picousd)))
 }
 
-fn judged(classified: &Classified, class: Class, cost_picousd: i64) -> Failed {
+/// What a provider's error says of its endpoint. An error that the request would meet anywhere says nothing, whatever its status: else one caller
+/// whose prompts are refused could close an endpoint to all.
+pub(crate) fn class_of(error: &Classified) -> Class {
+    if !error.retries_elsewhere() {
+        return Class::Caller;
+    }
+    let retry_after_ms = error.retry_after.and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds.saturating_mul(1000));
+    let status = if error.provider_status == 0 { error.status } else { error.provider_status };
+    Class::of_status(status, retry_after_ms).unwrap_or(Class::Malformed)
+}
+
+fn judged(classified: &Classified, cost_picousd: i64) -> Failed {
     Failed {
         error: classified.to_body(),
         elsewhere: classified.retries_elsewhere(),
         other_model: classified.retries_with_other_model(),
         cost_picousd,
-        class,
+        class: class_of(classified),
     }
 }
 
@@ -352,8 +361,7 @@ async fn whole(worker: &Rc<Worker>, accepted: &Accepted, mut flight: Flight, ear
     inner.attempt.mark_first_output();
     let written = whole_end(&mut inner.attempt, &answer, inner.status, "complete").map_err(|error| withheld(&error))?;
     if let Some(error) = &answer.error_in_body {
-        let class = Class::of_status(error.status, None).unwrap_or(Class::Server);
-        return Ok(Went::Failed(judged(error, class, written.cost_picousd)));
+        return Ok(Went::Failed(judged(error, written.cost_picousd)));
     }
     if answer.empty {
         let error = ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider {provider} sent an empty answer."));
@@ -437,10 +445,7 @@ fn barren(flight: &mut Flight) -> Result<Option<Went>, ErrorBody> {
     }
     let written = inner.close_stream(None, Here::Complete).map_err(|error| withheld(&error))?;
     Ok(Some(match failure {
-        Some(error) => {
-            let class = Class::of_status(error.status, None).unwrap_or(Class::Server);
-            Went::Failed(judged(&error, class, written.cost_picousd))
-        }
+        Some(error) => Went::Failed(judged(&error, written.cost_picousd)),
         None => {
             let what = if truncated { "ended its stream before any output" } else { "sent an empty answer" };
             let class = if truncated { Class::Cut } else { Class::Empty };

@@ -19,6 +19,7 @@ use waybill_meter::{Durable, failpoint};
 use waybill_route::{Class, Outcome};
 
 use crate::{
+    attempts::class_of,
     flight::{Flight, Here, Tap, Trouble},
     worker::Watch,
 };
@@ -117,12 +118,12 @@ impl Relay {
             (None, None, _) => None,
         };
         if let Some(mut watch) = self.watch.take() {
-            watch.ended(match (&trouble, &failure) {
-                (Some(Trouble::Timeout(..)), _) => Outcome::Failure(Class::Stall),
-                (Some(Trouble::Frame(_) | Trouble::TooLarge(_)), _) => Outcome::Failure(Class::Malformed),
-                (Some(Trouble::Upstream(_)), _) => Outcome::Failure(Class::Cut),
-                (None, Some(failure)) => Outcome::Failure(Class::of_status(failure.status, None).unwrap_or(Class::Server)),
-                (None, None) => Outcome::Success,
+            watch.ended(match (&trouble, stream.error(), stream.ending()) {
+                (Some(Trouble::Timeout(..)), ..) => Outcome::Failure(Class::Stall),
+                (Some(Trouble::Frame(_) | Trouble::TooLarge(_)), ..) => Outcome::Failure(Class::Malformed),
+                (Some(Trouble::Upstream(_)), ..) | (None, None, Ending::Truncated) => Outcome::Failure(Class::Cut),
+                (None, Some(error), _) => Outcome::Failure(class_of(error)),
+                (None, None, _) => Outcome::Success,
             });
         }
         match written {
