@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use waybill_proto::usage::v1::{Kind, Reason};
+use waybill_proxy::Limits;
+use waybill_sandbox::{Options, Provider, Reply, Script, Step};
 
 use crate::fixture::{CACHED, Fixture, INPUT, OUTPUT};
 
@@ -30,6 +32,41 @@ fn the_providers_own_usage_is_billed_class_by_class() {
             assert_eq!((attempt.revision, attempt.number, attempt.streamed), (7, 1, stream));
             assert!(attempt.reservation_picousd >= expected && !ends[0].event.overrun);
             assert_eq!(records[0].attempt_ids.len(), 1, "the provider knows the attempt by its id");
+        }
+    }
+}
+
+#[test]
+fn the_tier_that_was_served_is_billed_not_the_one_that_was_asked_for() {
+    // Asked, served, times the standard price.
+    let rows = [
+        (None, "default", 1),
+        (Some("priority"), "priority", 2),
+        (Some("priority"), "default", 1),
+        (Some("auto"), "priority", 2),
+        (Some("priority"), "", 2),
+    ];
+    for (asked, served, times) in rows {
+        for stream in [false, true] {
+            let told = if served.is_empty() { Value::Null } else { json!(served) };
+            let usage = json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 });
+            let message = json!({ "role": "assistant", "content": "Yes." });
+            let part = if stream { "delta" } else { "message" };
+            let answer = json!({
+                "id": "c-1", "service_tier": told, "choices": [{ "index": 0, part: message, "finish_reason": "stop" }], "usage": usage,
+            });
+            let reply = move || match stream {
+                true => Reply::stream([Step::send(format!("data: {answer}\n\ndata: [DONE]\n\n"))], None),
+                false => Reply::json(http::StatusCode::OK, answer.to_string()),
+            };
+            let provider = Provider::spawn_thread(Options::default(), Script::by_model().otherwise(move |_| reply())).expect("a provider");
+            let fixture = Fixture::beside(Limits::default(), Some(&provider.base_url().to_string()));
+            let mut request = body("sandbox/chat", stream, json!({ "only": ["beside"] }));
+            request["service_tier"] = json!(asked);
+            assert_eq!(fixture.send(&fixture.chat(&request)).head.status, 200, "{asked:?} {served:?} {stream}");
+            let (ends, _) = fixture.ends();
+            let seen: Vec<_> = ends.iter().map(|end| (end.kind, end.event.amount_picousd)).collect();
+            assert_eq!(seen, [(Kind::Settled, times * (10 * INPUT + 5 * OUTPUT))], "{asked:?} {served:?} {stream}");
         }
     }
 }

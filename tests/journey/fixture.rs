@@ -197,7 +197,11 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<&str>) ->
 
 fn prices() -> wire::PriceBook {
     let rate = |meter: &str, usd: &str| wire::Rate { meter: meter.into(), usd_per_million: usd.into(), ..wire::Rate::default() };
-    let rates = vec![rate("input", "3"), rate("cache_read", "0.3"), rate("output", "15")];
+    let mut rates = vec![rate("input", "3"), rate("cache_read", "0.3"), rate("output", "15")];
+    // Twice the price of the standard tier.
+    for (meter, usd) in [("input", "6"), ("output", "30")] {
+        rates.push(wire::Rate { tier: "priority".into(), ..rate(meter, usd) });
+    }
     wire::PriceBook {
         currency: "USD".into(),
         entries: vec![wire::PriceEntry { item: "all".into(), rates, ..wire::PriceEntry::default() }],

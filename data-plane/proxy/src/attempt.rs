@@ -124,6 +124,13 @@ impl Attempt {
         self.sent = true;
     }
 
+    /// The provider has told which tier it serves: its prices hold, whatever was asked for.
+    pub(crate) fn mark_tier(&mut self, served: Option<&str>) {
+        if let Some(served) = served {
+            self.tier = tier(served);
+        }
+    }
+
     /// The first output has come.
     pub(crate) fn mark_first_output(&mut self) {
         if self.first_output.is_none() {
@@ -180,6 +187,11 @@ impl Attempt {
         let counts = matches!(end, End::Settled | End::Partial);
         Ok(Written { cost_picousd: if counts { event.amount_picousd } else { 0 } })
     }
+}
+
+/// A service tier as price books name it: the standard one has no name.
+pub(crate) fn tier(word: &str) -> Box<str> {
+    if matches!(word, "auto" | "default" | "standard") { "".into() } else { word.into() }
 }
 
 impl Drop for Attempt {

@@ -20,7 +20,7 @@ use waybill_upstream::{Exchange, Payload};
 
 use crate::{
     answer::Answer,
-    attempt::{Attempt, Beginning},
+    attempt::{Attempt, Beginning, tier},
     flight::{Flight, Here, Tap, Trouble, head_limit, is_free, whole_end},
     outbound,
     relay::{Relay, Showing},
@@ -220,8 +220,7 @@ fn beginning(accepted: &Accepted, endpoint: &Arc<Endpoint>, number: u32, decisio
         ..wire::Attempt::default()
     };
     let wish = Wish { body_bytes: call.body_bytes, answers: call.n, max_output: call.max_output };
-    // A tier that was not asked for by name is the standard one.
-    let tier = call.service_tier.clone().filter(|tier| !matches!(&**tier, "auto" | "default" | "standard")).unwrap_or_default();
+    let tier = call.service_tier.as_deref().map(tier).unwrap_or_default();
     Beginning { endpoint: Arc::clone(endpoint), record, wish, tier }
 }
 

@@ -210,6 +210,7 @@ impl Inner {
     pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, here: Here) -> Result<Written, NotWritten> {
         let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
         let facts = stream_facts(stream, self.status, trouble, here);
+        self.attempt.mark_tier(stream.service_tier());
         match stream.usage() {
             Some(reading) => {
                 let reading = reading.clone();
@@ -371,6 +372,7 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &openai::Answer, status: 
         model_served: answer.model.as_deref().unwrap_or_default().to_owned(),
         ..Facts::default()
     };
+    attempt.mark_tier(answer.service_tier.as_deref());
     match &answer.usage {
         Some(reading) => attempt.settled(reading, facts),
         None if is_free(&attempt.endpoint, status) || (status < 300 && answer.error_in_body.is_some()) => attempt.failed(facts),

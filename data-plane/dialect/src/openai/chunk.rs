@@ -24,6 +24,8 @@ impl Form {
 pub(super) struct Chunk<'a> {
     pub id: Option<Text<'a>>,
     pub model: Option<Text<'a>>,
+    /// The tier that the provider served, whatever was asked for.
+    pub service_tier: Option<Text<'a>>,
     /// The top-level `usage`, unless it is `null`.
     pub usage: Option<UsageObject>,
     /// Groq's second place for it.
@@ -91,6 +93,7 @@ impl<'a> Chunk<'a> {
                 b"choices" if scan.peek()? == Kind::Array => chunk.choices.read(&mut scan, form)?,
                 b"id" if scan.peek()? == Kind::String => chunk.id = Some(scan.string()?),
                 b"model" if scan.peek()? == Kind::String => chunk.model = Some(scan.string()?),
+                b"service_tier" if scan.peek()? == Kind::String => chunk.service_tier = Some(scan.string()?),
                 b"usage" if scan.peek()? != Kind::Null => chunk.usage = Some(usage::read(&mut scan)?),
                 b"error" if scan.peek()? != Kind::Null => chunk.error = Some(scan.skip()?),
                 b"x_groq" if scan.peek()? == Kind::Object => chunk.x_groq(&mut scan)?,

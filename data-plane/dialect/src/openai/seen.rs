@@ -16,6 +16,7 @@ use crate::usage::{Reading, UsageFault};
 pub(super) struct Seen {
     pub id: Option<Box<str>>,
     pub model: Option<Box<str>>,
+    pub service_tier: Option<Box<str>>,
     pub usage: Option<Reading>,
     pub usage_fault: Option<UsageFault>,
     pub usage_raw: Option<Bytes>,
@@ -56,6 +57,9 @@ impl Seen {
         }
         if self.model.is_none() {
             self.model = decoded(chunk.model);
+        }
+        if self.service_tier.is_none() {
+            self.service_tier = decoded(chunk.service_tier);
         }
         let choices = &chunk.choices;
         self.output.add(&choices.output);

@@ -227,6 +227,11 @@ impl Stream {
         self.seen.model.as_deref()
     }
 
+    /// The tier that is served, whose prices hold; `None` = not told.
+    pub fn service_tier(&self) -> Option<&str> {
+        self.seen.service_tier.as_deref()
+    }
+
     /// What the model has written so far, also in frames that are held back.
     pub fn output(&self) -> Output {
         self.seen.output

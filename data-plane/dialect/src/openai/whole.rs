@@ -15,6 +15,8 @@ pub struct Answer {
     pub id: Option<Box<str>>,
     /// The model that the provider says it was.
     pub model: Option<Box<str>>,
+    /// The tier that was served, whose prices hold; `None` = not told.
+    pub service_tier: Option<Box<str>>,
     /// `None`: not told, or not believed (then `usage_fault` says why).
     pub usage: Option<Reading>,
     pub usage_fault: Option<UsageFault>,
@@ -64,6 +66,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, BrokenAnswer> {
     Ok(Answer {
         id: decoded(chunk.id),
         model: decoded(chunk.model),
+        service_tier: decoded(chunk.service_tier),
         empty: error.is_none() && output.is_empty() && (counted == 0 && unfinished || finished_in_error),
         finish: finish.map(|reason| reason.into()),
         output,
