@@ -3,6 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
+/// What may stand before a stream's first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Finds where frames end, whatever the cut points of the transport: only this much is remembered between chunks.
 #[derive(Clone, Debug)]
 pub(crate) struct FrameEnds {
@@ -88,7 +91,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Reads a frame of `lines` lines.
     pub(crate) fn read(frame: &[u8], lines: u32) -> Self {
-        let start = if frame.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
+        let start = if frame.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         if lines == 1 && frame.get(start..).is_some_and(|frame| frame.starts_with(b"data:")) {
             let data = Data::Line(value_range(frame, start + 5, trimmed_end(frame)));
             return Self { data, is_error_event: false };
@@ -138,7 +141,14 @@ fn trimmed_end(frame: &[u8]) -> usize {
 /// The frame with other data: its other lines stay, each line of `data` gets its own `data:`.
 pub(crate) fn with_data(frame: &[u8], data: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(frame.len() + data.len());
-    let lines = frame.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let lines = match frame.strip_prefix(BYTE_ORDER_MARK) {
+        Some(frame) => {
+            out.extend_from_slice(BYTE_ORDER_MARK);
+            frame
+        }
+        None => frame,
+    };
+    let lines = lines.split(|byte| matches!(byte, b'\n' | b'\r'));
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with(b"data")) {
         out.extend_from_slice(line);
         out.extend_from_slice(b"\n");

@@ -171,8 +171,10 @@ async fn one(
     attempt.mark_sent();
     failpoint("attempt.sent");
     let tap = if call.stream {
-        let show_usage = accepted.surface == Surface::OpenRouter || call.usage_asked;
-        Tap::Stream(Box::new(Stream::new(StreamOptions { n: call.n, show_usage, frame_bytes: worker.limits().frame_bytes })))
+        let strict = accepted.surface == Surface::OpenRouter;
+        let show_usage = strict || call.usage_asked;
+        let frame_bytes = worker.limits().frame_bytes;
+        Tap::Stream(Box::new(Stream::new(StreamOptions { n: call.n, show_usage, omit_nulls: strict, frame_bytes })))
     } else {
         Tap::Whole(Vec::new())
     };
@@ -373,7 +375,8 @@ async fn whole(worker: &Rc<Worker>, accepted: &Accepted, mut flight: Flight, ear
             .with_status(503));
     }
     let pieces = if accepted.cost {
-        openai::splice_cost(&body, &answer, earlier.saturating_add(written.cost_picousd)).body.into_pieces()
+        let options = openai::AnswerOptions { add_fingerprint: accepted.surface == Surface::OpenRouter };
+        openai::splice_cost(&body, &answer, earlier.saturating_add(written.cost_picousd), options).body.into_pieces()
     } else {
         vec![body]
     };

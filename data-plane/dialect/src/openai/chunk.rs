@@ -1,5 +1,6 @@
 //! One completion object, whole or a chunk of a stream: the members that decide, without a DOM.
 
+use super::nulls::Nulls;
 use super::usage::{self, UsageObject};
 use crate::json::{Error, Kind, Scan, ScanLimits, Span, Text};
 
@@ -30,6 +31,9 @@ pub(super) struct Chunk<'a> {
     pub usage: Option<UsageObject>,
     /// Groq's second place for it.
     pub x_groq_usage: Option<UsageObject>,
+    pub nulls: Nulls,
+    /// There is a `system_fingerprint`, be it `null`.
+    pub has_fingerprint: bool,
     /// The top-level `error`, unless it is `null`.
     pub error: Option<Span>,
     pub choices: Choices<'a>,
@@ -95,6 +99,15 @@ impl<'a> Chunk<'a> {
                 b"model" if scan.peek()? == Kind::String => chunk.model = Some(scan.string()?),
                 b"service_tier" if scan.peek()? == Kind::String => chunk.service_tier = Some(scan.string()?),
                 b"usage" if scan.peek()? != Kind::Null => chunk.usage = Some(usage::read(&mut scan)?),
+                b"usage" => chunk.nulls.add(key.start(), scan.skip()?),
+                b"system_fingerprint" => {
+                    chunk.has_fingerprint = true;
+                    let is_null = scan.peek()? == Kind::Null;
+                    let value = scan.skip()?;
+                    if is_null {
+                        chunk.nulls.add(key.start(), value);
+                    }
+                }
                 b"error" if scan.peek()? != Kind::Null => chunk.error = Some(scan.skip()?),
                 b"x_groq" if scan.peek()? == Kind::Object => chunk.x_groq(&mut scan)?,
                 _ => {

@@ -14,10 +14,11 @@ pub struct Spliced {
     pub replaced: Option<Bytes>,
 }
 
-/// Puts `"cost": <USD>` into the usage object of `text`.
-pub(crate) fn splice(text: &Bytes, usage: &UsageObject, cost_picousd: i64) -> Spliced {
+/// Puts `"cost": <USD>` into the usage object of `text` and carries out the `further` edits.
+pub(crate) fn splice(text: &Bytes, usage: &UsageObject, cost_picousd: i64, mut further: Vec<Edit>) -> Spliced {
     let (change, replaced) = cost_edit(text, usage, cost_picousd);
-    Spliced { body: edit(text, vec![change]), replaced }
+    further.push(change);
+    Spliced { body: edit(text, further), replaced }
 }
 
 fn cost_edit(text: &Bytes, usage: &UsageObject, cost_picousd: i64) -> (Edit, Option<Bytes>) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::chunk::{Chunk, Form, Output};
 use super::classify::{Classified, classify_in_body};
+use super::nulls::Nulls;
 use super::usage::UsageObject;
 use super::whole::{best_of, decoded};
 use crate::json::{Error, Span};
@@ -35,6 +36,7 @@ pub(super) struct Found {
     pub has_output: bool,
     pub usage: Option<UsageObject>,
     pub usage_only: bool,
+    pub nulls: Nulls,
 }
 
 impl Seen {
@@ -49,7 +51,7 @@ impl Seen {
                     return Err(error);
                 }
                 self.error.get_or_insert_with(|| classify_in_body(text));
-                return Ok(Found { ends: true, has_output: false, usage: None, usage_only: false });
+                return Ok(Found { ends: true, has_output: false, usage: None, usage_only: false, nulls: Nulls::default() });
             }
         };
         if self.id.is_none() {
@@ -89,6 +91,7 @@ impl Seen {
             has_output: !choices.output.is_empty(),
             usage_only: is_final && choices.count == 0 && !failed,
             usage: chunk.usage.filter(|usage| usage.span.of(text).starts_with(b"{")),
+            nulls: chunk.nulls,
         })
     }
 }

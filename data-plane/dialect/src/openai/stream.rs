@@ -10,10 +10,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::chunk::Output;
 use super::classify::Classified;
-use super::cost;
+use super::cost::{self, Spliced};
+use super::nulls::Nulls;
 use super::seen::Seen;
 use super::usage::UsageObject;
 use super::whole::says_nothing;
+use crate::body::{Edit, edit};
 use crate::sse::{self, Data, Frame, FrameEnds};
 use crate::usage::{Reading, UsageFault};
 
@@ -24,13 +26,15 @@ pub struct StreamOptions {
     pub n: u32,
     /// Frames that hold nothing but usage are shown.
     pub show_usage: bool,
+    /// A top-level `usage` or `system_fingerprint` that is `null` is cut out: OpenRouter's strict clients stop at it.
+    pub omit_nulls: bool,
     /// Most bytes of one frame, and of all that is held back.
     pub frame_bytes: usize,
 }
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { n: 1, show_usage: true, frame_bytes: 16 << 20 }
+        Self { n: 1, show_usage: true, omit_nulls: false, frame_bytes: 16 << 20 }
     }
 }
 
@@ -87,17 +91,24 @@ enum Phase {
 #[derive(Debug)]
 struct Held {
     frame: Bytes,
-    usage: Option<(UsageObject, Data)>,
+    marks: Marks,
+}
+
+/// What can change in a frame before it goes out, and where.
+#[derive(Debug)]
+struct Marks {
+    data: Data,
+    /// To be cut out.
+    nulls: Nulls,
+    /// The usage of a frame that is held back: the cost can go into it.
+    usage: Option<UsageObject>,
     usage_only: bool,
 }
 
 /// What is to become of a frame.
 enum Verdict {
     Pass,
-    Hold {
-        usage: Option<(UsageObject, Data)>,
-        usage_only: bool,
-    },
+    Hold,
     /// It holds output, so whatever was held back was not the end.
     Resume,
     Done,
@@ -131,11 +142,15 @@ impl Stream {
             let end = at + length;
             let lines = self.ends.take_lines();
             if self.carry.is_empty() {
-                let verdict = self.judge(chunk, at..end, lines);
-                if !matches!(verdict, Verdict::Pass) {
-                    pass(chunk, run..at, out);
-                    self.carry_out(verdict, chunk.slice(at..end), out);
-                    run = end;
+                let (verdict, marks) = self.judge(chunk, at..end, lines);
+                match (&verdict, &marks.data) {
+                    (Verdict::Pass, Data::Line(line)) => run = marks.pass_around_nulls(chunk, run, at + line.start..at + line.end, out),
+                    (Verdict::Pass, _) if marks.nulls.is_empty() => {}
+                    _ => {
+                        pass(chunk, run..at, out);
+                        self.carry_out(verdict, Held { frame: chunk.slice(at..end), marks }, out);
+                        run = end;
+                    }
                 }
             } else {
                 self.carry.extend_from_slice(chunk.get(at..end).unwrap_or_default());
@@ -178,17 +193,15 @@ impl Stream {
     /// Lets go what is held back, with `cost_picousd` in the last usage object if there is one and a cost is given.
     /// Afterwards nothing of the provider passes any more. Gives the provider's own `cost` that was replaced.
     pub fn release(&mut self, cost_picousd: Option<i64>, out: &mut Vec<Bytes>) -> Option<Bytes> {
-        let last_usage = self.held.iter().rposition(|held| held.usage.is_some());
+        let last_usage = self.held.iter().rposition(|held| held.marks.usage.is_some());
         let show_usage = self.options.show_usage;
         let mut replaced = None;
         for (at, held) in std::mem::take(&mut self.held).into_iter().enumerate() {
-            if held.usage_only && !show_usage {
+            if held.marks.usage_only && !show_usage {
                 continue;
             }
-            match cost_picousd.filter(|_| Some(at) == last_usage) {
-                Some(cost) => replaced = held.with_cost(cost, out),
-                None => out.push(held.frame),
-            }
+            let old = held.write(cost_picousd.filter(|_| Some(at) == last_usage), out);
+            replaced = old.or(replaced);
         }
         self.held_bytes = 0;
         self.phase = Phase::Released;
@@ -263,55 +276,67 @@ impl Stream {
     }
 
     fn whole_frame(&mut self, frame: Bytes, lines: u32, out: &mut Vec<Bytes>) {
-        let verdict = self.judge(&frame, 0..frame.len(), lines);
-        self.carry_out(verdict, frame, out);
+        let (verdict, marks) = self.judge(&frame, 0..frame.len(), lines);
+        self.carry_out(verdict, Held { frame, marks }, out);
     }
 
-    fn judge(&mut self, chunk: &Bytes, range: Range<usize>, lines: u32) -> Verdict {
-        let keep = || Verdict::Hold { usage: None, usage_only: false };
+    fn judge(&mut self, chunk: &Bytes, range: Range<usize>, lines: u32) -> (Verdict, Marks) {
         let frame = chunk.get(range.clone()).unwrap_or_default();
         if self.phase == Phase::Done {
-            return keep();
+            return (Verdict::Hold, Marks::none_in(Data::None));
         }
         let read = Frame::read(frame, lines);
         let (source, at) = match &read.data {
-            Data::None if self.phase == Phase::Holding => return keep(),
-            Data::None => return Verdict::Pass,
+            Data::None if self.phase == Phase::Holding => return (Verdict::Hold, Marks::none_in(Data::None)),
+            Data::None => return (Verdict::Pass, Marks::none_in(Data::None)),
             Data::Line(at) => (chunk, range.start + at.start..range.start + at.end),
             Data::Lines(text) => (text, 0..text.len()),
         };
         if source.get(at.clone()).is_some_and(|text| text.trim_ascii() == b"[DONE]") {
-            return Verdict::Done;
+            return (Verdict::Done, Marks::none_in(read.data));
         }
-        match self.seen.read(source, at, read.is_error_event, self.options.n) {
-            Ok(found) if found.ends => {
-                let usage = found.usage.map(|usage| (usage, read.data));
-                Verdict::Hold { usage, usage_only: found.usage_only }
-            }
-            Ok(found) if found.has_output && self.phase == Phase::Holding => Verdict::Resume,
-            _ if self.phase == Phase::Holding => keep(),
-            _ => Verdict::Pass,
+        let found = self.seen.read(source, at, read.is_error_event, self.options.n);
+        let holding = self.phase == Phase::Holding;
+        let mut marks = Marks::none_in(read.data);
+        let Ok(found) = found else {
+            return (if holding { Verdict::Hold } else { Verdict::Pass }, marks);
+        };
+        if self.options.omit_nulls {
+            marks.nulls = found.nulls;
+        }
+        if found.ends {
+            marks.usage = found.usage;
+            marks.usage_only = found.usage_only;
+            return (Verdict::Hold, marks);
+        }
+        match (holding, found.has_output) {
+            (true, true) => (Verdict::Resume, marks),
+            (true, false) => (Verdict::Hold, marks),
+            (false, _) => (Verdict::Pass, marks),
         }
     }
 
-    fn carry_out(&mut self, verdict: Verdict, frame: Bytes, out: &mut Vec<Bytes>) {
+    fn carry_out(&mut self, verdict: Verdict, frame: Held, out: &mut Vec<Bytes>) {
         match verdict {
-            Verdict::Pass => out.push(frame),
+            Verdict::Pass => {
+                frame.write(None, out);
+            }
             Verdict::Resume => {
                 let show_usage = self.options.show_usage;
-                let resumed = self.held.drain(..).filter(|held| show_usage || !held.usage_only);
-                out.extend(resumed.map(|held| held.frame));
+                for held in self.held.drain(..).filter(|held| show_usage || !held.marks.usage_only) {
+                    held.write(None, out);
+                }
                 self.held_bytes = 0;
                 self.phase = Phase::Open;
-                out.push(frame);
+                frame.write(None, out);
             }
-            Verdict::Hold { usage, usage_only } => {
+            Verdict::Hold => {
                 self.phase = if self.phase == Phase::Done { Phase::Done } else { Phase::Holding };
-                self.hold(Held { frame, usage, usage_only });
+                self.hold(frame);
             }
             Verdict::Done => {
                 self.phase = Phase::Done;
-                self.hold(Held { frame, usage: None, usage_only: false });
+                self.hold(frame);
             }
         }
     }
@@ -322,30 +347,50 @@ impl Stream {
     }
 }
 
+impl Marks {
+    fn none_in(data: Data) -> Self {
+        Self { data, nulls: Nulls::default(), usage: None, usage_only: false }
+    }
+
+    /// Passes what lies between `run` and the last cut in the `line` of data; gives where the run goes on.
+    fn pass_around_nulls(&self, chunk: &Bytes, run: usize, line: Range<usize>, out: &mut Vec<Bytes>) -> usize {
+        let text = chunk.get(line.clone()).unwrap_or_default();
+        self.nulls.cuts(text).fold(run, |run, cut| {
+            pass(chunk, run..line.start + cut.start, out);
+            line.start + cut.end
+        })
+    }
+}
+
 impl Held {
-    fn with_cost(self, cost_picousd: i64, out: &mut Vec<Bytes>) -> Option<Bytes> {
-        let Some((usage, data)) = &self.usage else {
+    /// Writes the frame as it is to be shown, with a cost if one is given. Gives the provider's own `cost` that was replaced.
+    fn write(self, cost_picousd: Option<i64>, out: &mut Vec<Bytes>) -> Option<Bytes> {
+        let Marks { data, nulls, usage, .. } = &self.marks;
+        let usage = usage.as_ref().zip(cost_picousd);
+        if usage.is_none() && nulls.is_empty() {
             out.push(self.frame);
             return None;
+        }
+        let text = match data {
+            Data::None => Bytes::new(),
+            Data::Line(at) => self.frame.slice(at.clone()),
+            Data::Lines(text) => text.clone(),
+        };
+        let cuts = nulls.cuts(&text).map(|cut| Edit { start: cut.start, end: cut.end, with: Bytes::new() }).collect();
+        let spliced = match usage {
+            Some((usage, cost)) => cost::splice(&text, usage, cost, cuts),
+            None => Spliced { body: edit(&text, cuts), replaced: None },
         };
         match data {
-            Data::None => {
-                out.push(self.frame);
-                None
-            }
+            Data::None => out.push(self.frame),
             Data::Line(at) => {
-                let spliced = cost::splice(&self.frame.slice(at.clone()), usage, cost_picousd);
                 pass(&self.frame, 0..at.start, out);
                 out.extend(spliced.body.into_pieces());
                 pass(&self.frame, at.end..self.frame.len(), out);
-                spliced.replaced
             }
-            Data::Lines(text) => {
-                let spliced = cost::splice(text, usage, cost_picousd);
-                out.push(sse::with_data(&self.frame, &spliced.body.to_bytes()));
-                spliced.replaced
-            }
+            Data::Lines(_) => out.push(sse::with_data(&self.frame, &spliced.body.to_bytes())),
         }
+        spliced.replaced
     }
 }
 

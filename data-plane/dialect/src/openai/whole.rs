@@ -6,7 +6,7 @@ use super::chunk::{Chunk, Form, Output};
 use super::classify::{Classified, classify_in_body};
 use super::cost::{self, Spliced};
 use super::usage::UsageObject;
-use crate::body::Body;
+use crate::body::{Body, Edit};
 use crate::usage::{Reading, UsageFault};
 
 /// A provider's whole answer, as far as it concerns routing and the bill.
@@ -29,6 +29,14 @@ pub struct Answer {
     /// The error that a 2xx answer can hold.
     pub error_in_body: Option<Classified>,
     place: Option<UsageObject>,
+    has_fingerprint: bool,
+}
+
+/// How a whole answer is to be shown when the cost is put into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerOptions {
+    /// A `system_fingerprint` that is missing is added as `null`: OpenRouter's strict clients require the member.
+    pub add_fingerprint: bool,
 }
 
 impl Answer {
@@ -74,15 +82,21 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, BrokenAnswer> {
         usage,
         usage_fault,
         place: chunk.usage.filter(|usage| usage.reading.is_ok() || usage.span.of(body).starts_with(b"{")),
+        has_fingerprint: chunk.has_fingerprint,
     })
 }
 
 /// The answer with our cost in its usage object. An answer without one stays as it is.
-pub fn splice_cost(body: &Bytes, answer: &Answer, cost_picousd: i64) -> Spliced {
-    match &answer.place {
-        Some(usage) => cost::splice(body, usage, cost_picousd),
-        None => Spliced { body: Body::from(body.clone()), replaced: None },
+pub fn splice_cost(body: &Bytes, answer: &Answer, cost_picousd: i64, options: AnswerOptions) -> Spliced {
+    let Some(usage) = &answer.place else {
+        return Spliced { body: Body::from(body.clone()), replaced: None };
+    };
+    let mut further = Vec::new();
+    if options.add_fingerprint && !answer.has_fingerprint {
+        let at = usage.span.end as usize;
+        further.push(Edit { start: at, end: at, with: Bytes::from_static(b",\"system_fingerprint\":null") });
     }
+    cost::splice(body, usage, cost_picousd, further)
 }
 
 /// A finish reason that explains no silence: none, an ordinary stop, an error. (`length`, `content_filter` and `tool_calls` do.)

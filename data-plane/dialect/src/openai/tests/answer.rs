@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::openai::{read_answer, splice_cost};
+use crate::openai::{AnswerOptions, read_answer, splice_cost};
 use crate::usage::{Reading, UsageFault};
 
 fn answer(choices: &str, usage: &str) -> String {
@@ -162,7 +162,9 @@ fn an_answer_tells_what_was_written_and_how_it_ended() {
         (r#"[{"message":{"content":""},"finish_reason":null}]"#, unused, true, 0),
         (r#"[{"message":{"content":""},"finish_reason":""}]"#, unused, true, 0),
         (r#"[{"message":{"content":null}}]"#, used, false, 0),
-        (r#"[{"message":{"content":""},"finish_reason":"stop"}]"#, unused, false, 0),
+        (r#"[{"message":{"content":""},"finish_reason":"stop"}]"#, unused, true, 0),
+        (r#"[{"message":{"content":""},"finish_reason":"stop"}]"#, used, false, 0),
+        (r#"[{"message":{"content":""},"finish_reason":"length"}]"#, unused, false, 0),
         (r#"[{"message":{"content":"","tool_calls":[]},"finish_reason":"error"}]"#, unused, true, 0),
         (r#"[{"message":{"content":null,"tool_calls":[{"id":"t","function":{"name":"go","arguments":"{\"a\":1}"}}]}}]"#, unused, false, 9),
         (r#"[{"message":{"content":"","reasoning":"hm","reasoning_details":[{"text":"hm","data":"AAAA"}]}}]"#, unused, false, 2),
@@ -217,7 +219,7 @@ fn the_cost_goes_into_the_top_level_usage_only() {
     ];
     for (before, after, replaced) in rows {
         let body = Bytes::from(answer(r#"[{"message":{"content":"x","usage":{"cost":9}}}]"#, before));
-        let spliced = splice_cost(&body, &read_answer(&body).expect("reads"), cost);
+        let spliced = splice_cost(&body, &read_answer(&body).expect("reads"), cost, AnswerOptions::default());
         assert_eq!(spliced.body.to_bytes(), answer(r#"[{"message":{"content":"x","usage":{"cost":9}}}]"#, after), "{before}");
         assert_eq!(spliced.replaced.as_deref(), replaced.map(str::as_bytes), "{before}");
     }
@@ -225,8 +227,32 @@ fn the_cost_goes_into_the_top_level_usage_only() {
     let read = read_answer(&body).expect("reads");
     assert_eq!(read.usage_span().map(|span| body.slice(span)), Some(Bytes::from_static(br#"{"prompt_tokens":1}"#)));
     for (cost, text) in [(0, "0"), (-1, "-0.000000000001"), (1_000_000_000_000, "1"), (i64::MAX, "9223372.036854775807")] {
-        let after = splice_cost(&body, &read, cost).body.to_bytes();
+        let after = splice_cost(&body, &read, cost, AnswerOptions::default()).body.to_bytes();
         assert_eq!(after, answer("[]", &format!(r#"{{"prompt_tokens":1,"cost":{text}}}"#)));
+    }
+}
+
+#[test]
+fn a_missing_fingerprint_is_added_beside_the_cost() {
+    // (body before, body after)
+    let rows: &[(&str, &str)] = &[
+        (r#"{"choices":[],"usage":{}}"#, r#"{"choices":[],"usage":{"cost":1},"system_fingerprint":null}"#),
+        (r#" { "usage" : {} , "id":"a" } "#, r#" { "usage" : {"cost":1},"system_fingerprint":null , "id":"a" } "#),
+        (r#"{"usage":{"cost":2},"id":"a"}"#, r#"{"usage":{"cost":1},"system_fingerprint":null,"id":"a"}"#),
+        (r#"{"usage":{},"system_fingerprint":null}"#, r#"{"usage":{"cost":1},"system_fingerprint":null}"#),
+        (r#"{"system_fingerprint":"fp","usage":{}}"#, r#"{"system_fingerprint":"fp","usage":{"cost":1}}"#),
+        (
+            r#"{"usage":{},"x":{"system_fingerprint":"fp"}}"#,
+            r#"{"usage":{"cost":1},"system_fingerprint":null,"x":{"system_fingerprint":"fp"}}"#,
+        ),
+        (r#"{"choices":[],"usage":null}"#, r#"{"choices":[],"usage":null}"#),
+        (r#"{"choices":[]}"#, r#"{"choices":[]}"#),
+    ];
+    for (before, after) in rows {
+        let body = Bytes::from_static(before.as_bytes());
+        let options = AnswerOptions { add_fingerprint: true };
+        let spliced = splice_cost(&body, &read_answer(&body).expect("reads"), 1_000_000_000_000, options).body;
+        assert_eq!((spliced.len(), spliced.to_bytes()), (after.len(), Bytes::from_static(after.as_bytes())), "{before}");
     }
 }
 
@@ -263,7 +289,7 @@ proptest! {
             }
         }
         prop_assume!(cost != i64::MIN);
-        let after: Value = serde_json::from_slice(&splice_cost(&body, &read, cost).body.to_bytes()).expect("valid");
+        let after: Value = serde_json::from_slice(&splice_cost(&body, &read, cost, AnswerOptions::default()).body.to_bytes()).expect("valid");
         let mut expected: Value = serde_json::from_slice(&body).expect("valid");
         expected["usage"]["cost"] = after["usage"]["cost"].clone();
         prop_assert!(after["usage"]["cost"].is_number());

@@ -2,6 +2,7 @@
 
 mod answer;
 mod errors;
+mod nulls;
 mod request;
 mod splice;
 mod stream;
