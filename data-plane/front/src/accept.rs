@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, select, task::spawn_local, time::timeout};
 
-use crate::{drain::Drain, limits::Limits};
+use crate::{drain::Drain, limits::Limits, patient::Patient};
 
 /// Out of file handles, the kernel's queue holds connections until some are closed.
 const OUT_OF_HANDLES_PAUSE: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ where
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = Rc::new(service);
     let builder = Rc::new(builder(limits, drain));
-    let header_time = limits.header_time;
+    let (header_time, write_time) = (limits.header_time, limits.write_time);
     loop {
         let accepted = select! {
             () = drain.begun() => return Ok(()),
@@ -88,7 +88,7 @@ where
                 let answer = service(request);
                 async move { Ok::<_, Infallible>(answer.await) }
             });
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, write_time)), answer));
             // How a connection ends is the client's affair: what it cost is in the spool by then.
             select! {
                 _ = connection.as_mut() => {}

@@ -15,6 +15,7 @@ mod body;
 mod drain;
 mod limits;
 mod listen;
+mod patient;
 mod respond;
 
 pub use accept::serve;

@@ -129,8 +129,10 @@ limits! {
     json_depth: u32 = 64,
     #[doc = "Members of all objects of a request."]
     json_keys: u32 = 100_000,
-    #[doc = "From a request's first byte to the end of its headers."]
-    header_time: Duration = Duration::from_secs(10),
+    #[doc = "From the opening of a connection, or the end of the answer before, to the end of a request's headers: an idle connection is kept so long."]
+    header_time: Duration = Duration::from_secs(60),
+    #[doc = "A write that waits for a client who does not read; the connection ends then."]
+    write_time: Duration = Duration::from_secs(60),
     #[doc = "From the headers to the end of the body."]
     body_time: Duration = Duration::from_secs(60),
     #[doc = "Name, TCP and TLS towards a provider."]

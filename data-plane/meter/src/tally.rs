@@ -132,6 +132,19 @@ pub fn payload(event: &Event, intent: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// An event without the words that are not needed for the bill.
+#[must_use]
+pub fn terse(event: Event) -> Event {
+    Event {
+        provider_answer_id: String::new(),
+        model_served: String::new(),
+        finish_reason: String::new(),
+        reported_cost: String::new(),
+        error_type: String::new(),
+        ..event
+    }
+}
+
 /// The amount of an event.
 #[must_use]
 pub const fn amount(event: &Event) -> Picousd {

@@ -172,7 +172,14 @@ impl Attempt {
             return Ok(Written { cost_picousd: 0 });
         }
         self.open = false;
-        self.durable = self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&event, &self.intent)).map_err(NotWritten)?;
+        let written = match self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&event, &self.intent)) {
+            // Long names leave little room: the bill comes first, the provider's words are left out.
+            Err(waybill_meter::Failure::TooLong { .. }) => {
+                self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&tally::terse(event.clone()), &self.intent))
+            }
+            written => written,
+        };
+        self.durable = written.map_err(NotWritten)?;
         let counters = &self.worker.counters;
         match end {
             End::Settled => counters.settled.add(1),

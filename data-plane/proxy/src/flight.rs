@@ -163,8 +163,10 @@ impl Inner {
             }
             Poll::Pending => {
                 let limits = self.attempt.worker().limits();
-                let (stall, total) = (self.last + limits.stall_time, self.attempt.started + limits.total_time);
-                let trouble = if stall <= total {
+                let total = self.attempt.started + limits.total_time;
+                // A whole answer may be thought over after its head was sent; only a stream is known to flow.
+                let stall = if matches!(self.tap, Tap::Whole(_)) { total } else { self.last + limits.stall_time };
+                let trouble = if stall < total {
                     Trouble::Timeout(limits.stall_time, "stall_time")
                 } else {
                     Trouble::Timeout(limits.total_time, "total_time")

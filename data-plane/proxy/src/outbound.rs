@@ -49,7 +49,8 @@ pub(crate) fn request(
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     headers.insert(USER_AGENT, AGENT);
     headers.insert(CLIENT_REQUEST_ID, HeaderValue::from_str(attempt)?);
-    for value in caller.get_all(HOP) {
+    // Only what a gateway writes goes on; anything else in that header would reach the provider as the caller's own words.
+    for value in caller.get_all(HOP).iter().filter(|value| value.len() == 16 && value.as_bytes().iter().all(u8::is_ascii_hexdigit)) {
         headers.append(HOP, value.clone());
     }
     headers.append(HOP, HeaderValue::from_str(hop)?);

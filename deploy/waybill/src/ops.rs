@@ -1,6 +1,9 @@
 //! The ops listener: `/healthz`, `/readyz`, `/metrics`. On an address of its own, loopback unless told otherwise.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -24,6 +27,8 @@ pub struct Subject {
     pub spool: Spool,
     pub consumed: Arc<Consumed>,
     pub ledger: Arc<Ledger>,
+    /// Set when a signal has come: no new work, please.
+    pub draining: Arc<AtomicBool>,
 }
 
 /// Serves until the process stops.
@@ -40,6 +45,9 @@ async fn healthz() -> &'static str {
 
 /// Requests can be served: a configuration is in force and the spool has room.
 async fn readyz(State(subject): State<Arc<Subject>>) -> (StatusCode, String) {
+    if subject.draining.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
     let revision = subject.configuration.snapshot().revision;
     if revision == 0 {
         return (StatusCode::SERVICE_UNAVAILABLE, "no configuration yet\n".to_owned());

@@ -6,13 +6,19 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+};
 use waybill_admin::{Admin, Backlog, Host, OperatorToken, Parts, Running, proxy_status};
 use waybill_billing::Ledger;
 use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
@@ -107,8 +113,8 @@ pub fn run(up: &Up) -> Result<ExitCode> {
     let folder = up.state.clone().map_or_else(state::default_folder, Ok)?;
     let state = State::open(&folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("wb-control").enable_all().build()?;
-    let running = runtime.block_on(start(up, &state, began))?;
-    let code = runtime.block_on(running.until_stopped());
+    let (running, signals) = runtime.block_on(start(up, &state, began))?;
+    let code = runtime.block_on(running.until_stopped(signals));
     // Answers that run on in the background have nothing to add once the ledger is closed.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
@@ -125,6 +131,19 @@ struct Started {
     servers_stop: watch::Sender<bool>,
     ledger: Arc<Ledger>,
     sandbox: Option<waybill_sandbox::Sandbox>,
+    draining: Arc<AtomicBool>,
+}
+
+/// Installed before anybody is told that this process is ready, so that none of them kills it undrained.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
 }
 
 /// What workers read, as the proxy wants it.
@@ -176,7 +195,7 @@ impl Running for Here {
     }
 }
 
-async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
+async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signals)> {
     let mut limits = Limits::default();
     for limit in &up.limits {
         limits.set(limit).context("--limit")?;
@@ -251,9 +270,18 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
 
     let (consumer_stop, stopped) = watch::channel(false);
     let consumer = tokio::spawn(consume::run(spool.clone(), Arc::clone(&ledger), Arc::clone(&consumed), stopped));
+    let draining = Arc::new(AtomicBool::new(false));
+    let signals = Signals::install()?;
     let (servers_stop, stopped) = watch::channel(false);
     let addresses = (proxy.address(), admin_listener.local_addr()?, ops_listener.local_addr()?);
-    let subject = ops::Subject { counters: proxy.counters().to_vec(), configuration, spool, consumed, ledger: Arc::clone(&ledger) };
+    let subject = ops::Subject {
+        counters: proxy.counters().to_vec(),
+        configuration,
+        spool,
+        consumed,
+        ledger: Arc::clone(&ledger),
+        draining: Arc::clone(&draining),
+    };
     tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
     let servers = serve(admin, &token, admin_listener, ops_listener, subject, &stopped)?;
 
@@ -278,7 +306,20 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<Started> {
         took: began.elapsed(),
         colour: std::io::stdout().is_terminal(),
     });
-    Ok(Started { proxy, limits, sync, sync_stop, consumer, consumer_stop, servers, servers_stop, ledger, sandbox: discovered.sandbox })
+    let started = Started {
+        proxy,
+        limits,
+        sync,
+        sync_stop,
+        consumer,
+        consumer_stop,
+        servers,
+        servers_stop,
+        ledger,
+        sandbox: discovered.sandbox,
+        draining,
+    };
+    Ok((started, signals))
 }
 
 fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
@@ -481,13 +522,13 @@ fn key_prefix(publisher: &Publisher) -> Option<String> {
 }
 
 impl Started {
-    async fn until_stopped(self) -> Result<ExitCode> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    async fn until_stopped(self, mut signals: Signals) -> Result<ExitCode> {
+        let Signals { interrupt, terminate } = &mut signals;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        self.draining.store(true, Ordering::Relaxed);
         eprintln!("draining: open requests may finish within {:?}; once more ends at once", self.limits.drain_time);
         tokio::select! {
             stopped = self.stop() => stopped,
