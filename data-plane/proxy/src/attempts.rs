@@ -91,7 +91,8 @@ pub(crate) async fn run(
             worker.counters.failovers.add(1);
         }
         let mut watch = worker.watch(endpoint);
-        let went = one(worker, accepted, endpoint, number, decision.take(), earlier).await?;
+        // On the heap, and only while it runs: a future is moved on its way to its connection, and what is inside it would move with it.
+        let went = Box::pin(one(worker, accepted, endpoint, number, decision.take(), earlier)).await?;
         match went {
             Went::Answered(mut response) => {
                 match response.body_mut() {
