@@ -17,7 +17,10 @@ use crate::splice;
 /// What is looked at, with what it means.
 pub const CHECKS: [(&str, &str); 10] = [
     ("bytes", "/v1 without cost: the provider's bytes; without usage asked for: all but the frame of usage alone"),
-    ("cost", "/api/v1: the provider's bytes and the right cost in the usage, nothing else"),
+    (
+        "cost",
+        "/api/v1: the provider's bytes, the right cost in the usage, and what OpenRouter's strict clients need of nulls, nothing else",
+    ),
     ("answer", "text, reasoning, refusal, tool calls, finish, events as expected"),
     ("usage", "input, output, cache and reasoning as the caller reads them"),
     ("event", "one terminal event per attempt, with the right kind, lines, totals and amount"),
@@ -97,8 +100,14 @@ impl Court<'_> {
             Way::Shown => {
                 let cost = bill::usd(classes.map_or(0, |classes| classes.amount()));
                 // A usage that is told in another place than the top level has no room for a cost.
-                let right = if read.usage_object.is_some() { splice::is_with_cost(served, body, &cost) } else { served == body };
-                self.check("cost", if right { Ok(()) } else { Err(format!("cost {cost}: {}", difference(served, body))) });
+                let has_cost = read.usage_object.is_some();
+                let (served, body) = if self.case.is_sse {
+                    (splice::without_nulls(served), body.clone())
+                } else {
+                    (served.to_vec(), if has_cost { splice::without_added_fingerprint(served, body) } else { body.clone() })
+                };
+                let right = if has_cost { splice::is_with_cost(&served, &body, &cost) } else { served == body };
+                self.check("cost", if right { Ok(()) } else { Err(format!("cost {cost}: {}", difference(&served, &body))) });
             }
             Way::Unasked => self.same_bytes(&splice::without_usage_frame(served)),
             Way::Asked | Way::Failover => self.same_bytes(served),

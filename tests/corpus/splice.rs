@@ -1,4 +1,5 @@
-//! What may differ between the bytes a provider sent and the bytes a caller saw: the cost, and a frame of nothing but usage.
+//! What may differ between the bytes a provider sent and the bytes a caller saw: the cost, a frame of nothing but usage, and on `/api/v1` the
+//! members that OpenRouter's strict clients refuse as null in a chunk and want as null in a whole answer.
 
 use serde_json::Value;
 
@@ -30,6 +31,54 @@ fn replacements<'a>(served: &'a [u8], cost: &'a str) -> impl Iterator<Item = Vec
         let end = start + values.byte_offset();
         Some([&served[..start], cost.as_bytes(), &served[end..]].concat())
     })
+}
+
+/// Members that are left out of a chunk when they are null.
+const NO_NULLS: [&str; 2] = ["usage", "system_fingerprint"];
+
+/// The stream with the null members of its chunks left out.
+pub fn without_nulls(stream: &[u8]) -> Vec<u8> {
+    let strict = |frame: &[u8]| {
+        let is_null = |name: &&&str| payload(frame).is_some_and(|value| value.get(**name).is_some_and(Value::is_null));
+        NO_NULLS.iter().filter(is_null).fold(frame.to_vec(), |frame, name| without_null(&frame, name))
+    };
+    frames(stream).into_iter().flat_map(strict).collect()
+}
+
+/// The frame without the member: of the places where its text stands, the one that leaves everything else as it was.
+fn without_null(frame: &[u8], name: &str) -> Vec<u8> {
+    let Some(mut wanted) = payload(frame) else { return frame.to_vec() };
+    wanted.as_object_mut().map(|members| members.remove(name));
+    let key = format!("\"{name}\"");
+    let blank = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let cut = |at: usize| {
+        let mut end = at + key.len();
+        for mark in [&b":"[..], b"null"] {
+            end += blank(&frame[end..]);
+            end += frame[end..].starts_with(mark).then_some(mark.len())?;
+        }
+        let before = at - frame[..at].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let after = end + blank(&frame[end..]);
+        let (start, end) = match (frame[..before].last(), frame.get(after)) {
+            (_, Some(b',')) => (at, after + 1 + blank(&frame[after + 1..])),
+            (Some(b','), _) => (before - 1, end),
+            _ => (at, end),
+        };
+        let rest = [&frame[..start], &frame[end..]].concat();
+        (payload(&rest).as_ref() == Some(&wanted)).then_some(rest)
+    };
+    memchr::memmem::find_iter(frame, key.as_bytes()).find_map(cut).unwrap_or_else(|| frame.to_vec())
+}
+
+/// The whole answer as shown, without the null fingerprint that was added because the provider sent none.
+pub fn without_added_fingerprint(served: &[u8], shown: &[u8]) -> Vec<u8> {
+    const ADDED: &[u8] = b",\"system_fingerprint\":null";
+    let lacks = serde_json::from_slice::<Value>(served).is_ok_and(|value| value.get("system_fingerprint").is_none());
+    let places: Vec<usize> = memchr::memmem::find_iter(shown, ADDED).collect();
+    match (lacks, &places[..]) {
+        (true, [at]) => [&shown[..*at], &shown[at + ADDED.len()..]].concat(),
+        _ => shown.to_vec(),
+    }
 }
 
 /// The frames of a stream, each with the blank line that ends it.
@@ -90,6 +139,23 @@ mod tests {
         for (served, shown, expected) in rows {
             assert_eq!(is_with_cost(served.as_bytes(), shown.as_bytes(), "0.5"), expected, "{served} {shown}");
         }
+    }
+
+    #[test]
+    fn nulls_that_strict_clients_refuse_are_left_out_and_nothing_else() {
+        let rows = [
+            (r#"data: {"a":1,"usage":null}"#, r#"data: {"a":1}"#),
+            (r#"data: {"usage": null, "a":{"usage":null}}"#, r#"data: {"a":{"usage":null}}"#),
+            (r#"data: {"a":{"usage":null},"usage":null,"system_fingerprint":null,"b":2}"#, r#"data: {"a":{"usage":null},"b":2}"#),
+            (r#"data: {"usage":{"a":1}}"#, r#"data: {"usage":{"a":1}}"#),
+            ("data: [DONE]", "data: [DONE]"),
+        ];
+        for (served, expected) in rows {
+            assert_eq!(String::from_utf8_lossy(&without_nulls(format!("{served}\n\n").as_bytes())), format!("{expected}\n\n"));
+        }
+        let added = br#"{"usage":{},"system_fingerprint":null}"#;
+        assert_eq!(without_added_fingerprint(br#"{"usage":{}}"#, added), br#"{"usage":{}}"#);
+        assert_eq!(without_added_fingerprint(added, added), added);
     }
 
     #[test]
