@@ -64,7 +64,7 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let mut writer = options.connect().await.map_err(failure("open the file"))?;
+        let mut writer = connect(&options).await?;
         let position = schema::prepare(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -76,6 +76,28 @@ impl Sqlite {
         store.inner.bury_leaders().await?;
         Ok(store)
     }
+}
+
+/// Between two tries to open a file whose journal somebody else is changing.
+const OPENING_PAUSE: Duration = Duration::from_millis(2);
+
+/// Opens the file. SQLite's own patience does not cover the moment in which a file is turned to the write-ahead log, so it is had here.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    let deadline = tokio::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(sqlx::Error::Database(error)) if is_busy(&*error) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(OPENING_PAUSE).await;
+            }
+            connected => return connected.map_err(failure("open the file")),
+        }
+    }
+}
+
+/// SQLITE_BUSY and its extended codes; the primary code is the low byte.
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 impl Inner {

@@ -17,6 +17,12 @@ pub struct State {
     _lock: fs::File,
 }
 
+/// Is there once a start has come to its end.
+const READY_ONCE: &str = "ready-once";
+
+/// Holds the randomness of the first key until that key has been shown.
+const FIRST_KEY: &str = "secrets/first-key";
+
 /// `$XDG_STATE_HOME/waybill`, else `~/.local/state/waybill`; never relative to the working folder.
 pub fn default_folder() -> Result<PathBuf> {
     let named = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
@@ -67,15 +73,38 @@ impl State {
         self.folder.join("secrets/operator-token")
     }
 
-    /// A start has come to its end once, so the first key has been shown.
-    pub fn has_been_ready(&self) -> bool {
-        self.folder.join("ready-once").exists()
+    /// The randomness of the first key, until that key has been shown: a first start that dies half-way shows the same key at the next one.
+    /// `None` when a start has come to its end.
+    pub fn first_key(&self) -> Result<Option<[u8; 20]>> {
+        if self.folder.join(READY_ONCE).exists() {
+            return Ok(None);
+        }
+        let path = self.folder.join(FIRST_KEY);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let random = bytes
+                    .try_into()
+                    .ok()
+                    .with_context(|| format!("{} is damaged: delete it, and a new first key is made", path.display()))?;
+                Ok(Some(random))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let random = random::<20>()?;
+                write_secret(&path, random)?;
+                Ok(Some(random))
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
-    /// Notes that a start has come to its end.
+    /// Notes that a start has come to its end, and forgets the first key.
     pub fn note_ready(&self) -> Result<()> {
-        let path = self.folder.join("ready-once");
-        fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))
+        let (path, key) = (self.folder.join(READY_ONCE), self.folder.join(FIRST_KEY));
+        fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
+        match fs::remove_file(&key) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot delete {}", key.display())),
+            _ => Ok(()),
+        }
     }
 
     /// The pepper of key records. One is made at the first start; when key records exist and it is gone, the start is refused, since every key
@@ -126,14 +155,16 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+pub fn write_secret(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let temporary = path.with_extension("new");
     let written = (|| {
         let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // The name is durable when its folder is.
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     })();
     written.with_context(|| format!("cannot write {}", path.display()))
 }

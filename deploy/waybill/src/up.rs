@@ -19,12 +19,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
-use waybill_admin::{Admin, Backlog, Host, OperatorToken, Parts, Running, proxy_status};
+use waybill_admin::{Admin, Backlog, Host, OperatorToken, Parts, Running, Surroundings, proxy_status};
 use waybill_billing::Ledger;
 use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
 use waybill_model::{
     document,
     id::GenerationId,
+    key::{self, Pepper},
     resource::Kind,
     snapshot::{Secret, Snapshot},
 };
@@ -146,6 +147,34 @@ impl Signals {
     }
 }
 
+/// This host, whose first key is made of randomness that is kept until the key has been shown.
+struct FirstStart {
+    first_key: Option<[u8; 20]>,
+    /// The first key is being made, and nothing else.
+    makes_it: AtomicBool,
+}
+
+impl Surroundings for FirstStart {
+    fn unix_us(&self) -> i64 {
+        Host.unix_us()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        match self.first_key {
+            // Only keys take twenty bytes. A change set may be planned more than once before it lands.
+            Some(random) if bytes.len() == random.len() && self.makes_it.load(Ordering::Relaxed) => {
+                bytes.copy_from_slice(&random);
+                Ok(())
+            }
+            _ => Host.random(bytes),
+        }
+    }
+
+    fn secret(&self, reference: &SecretRef) -> Result<String, String> {
+        Host.secret(reference)
+    }
+}
+
 /// What workers read, as the proxy wants it.
 struct InForce(Current);
 
@@ -223,11 +252,12 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         consumed: Arc::clone(&consumed),
         data_plane: std::sync::OnceLock::new(),
     });
+    let host = Arc::new(FirstStart { first_key: state.first_key()?, makes_it: AtomicBool::new(false) });
     let admin = Arc::new(Admin::new(Parts {
         store,
         ledger: Arc::clone(&ledger),
         peppers: vec![pepper.clone()],
-        surroundings: Arc::new(Host),
+        surroundings: Arc::clone(&host) as Arc<dyn Surroundings>,
         running: Arc::clone(&here) as Arc<dyn Running>,
         build: env!("CARGO_PKG_VERSION").to_owned(),
     }));
@@ -237,7 +267,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         // What a proxy held of another store must not outlive it: its revisions would be ahead of this one's.
         forget_last_known_good(state)?;
     }
-    let (first_key, discovered) = configure(up, state, &admin, &publisher, &listeners).await?;
+    let (first_key, discovered) = configure(up, state, &admin, &host, &pepper, &publisher, &listeners).await?;
 
     // The proxy's end of the configuration, in step with the publisher over the real messages.
     let identity =
@@ -353,6 +383,8 @@ async fn configure(
     up: &Up,
     state: &State,
     admin: &Admin,
+    host: &FirstStart,
+    pepper: &Pepper,
     publisher: &Publisher,
     listeners: &[SocketAddr],
 ) -> Result<(Option<String>, providers::Discovered)> {
@@ -363,12 +395,15 @@ async fn configure(
     let mut discovered = tokio::task::spawn_blocking(move || providers::discover(&addresses)).await??;
     let written: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
     providers::sandbox(up.sandbox, state.folder(), &mut discovered, &world, &written)?;
-    let first = !state.has_been_ready();
-    if first && world.of_kind(Kind::ApiKey).any(|key| waybill_model::resource::metadata(key).name == FIRST) {
-        // An earlier first start died before it could show its key. Nobody has it, so it makes room for one that is shown.
-        admin.apply_all(Vec::new(), &[(Kind::ApiKey, FIRST)], "up").await.map_err(|error| explain(&error, &documents))?;
+    let first_key = host.first_key.map(|random| key::generate(true, random));
+    if first_key.is_some() {
+        // In a change set of its own, so that the first key is the one that is made of the kept randomness.
+        host.makes_it.store(true, Ordering::Relaxed);
+        let made = admin.apply_all(bootstrap(), &[], "up").await;
+        host.makes_it.store(false, Ordering::Relaxed);
+        made.map_err(|error| explain(&error, &[]))?;
     }
-    let mut upserts = if first { bootstrap() } else { Vec::new() };
+    let mut upserts: Vec<Resource> = Vec::new();
     upserts.extend(discovered.resources.iter().cloned());
     // What the operator has written stands above what was found.
     let named = |resource: &Resource| (Kind::of(resource), waybill_model::resource::metadata(resource).name.clone());
@@ -379,10 +414,10 @@ async fn configure(
     let applied = admin.apply_all(upserts, &deletes, "up").await.map_err(|error| explain(&error, &documents))?;
     admin.remember_prices().await?;
     publisher.wait_for(applied.revision).await?;
-    let first_key = applied.generated_keys.iter().find(|key| key.name == FIRST).map(|key| key.key.clone());
-    for key in applied.generated_keys.iter().filter(|key| key.name != FIRST) {
+    for key in &applied.generated_keys {
         println!("API key {} (shown once): {}", key.name, key.key);
     }
+    let first_key = first_key.filter(|text| is_in_force(publisher, pepper, text));
     Ok((first_key, discovered))
 }
 
@@ -510,6 +545,13 @@ async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
             tracing::warn!(%error, "results of finished calls stay for another hour");
         }
     }
+}
+
+/// This text is the key of that name, and was not replaced by a document of the operator's.
+fn is_in_force(publisher: &Publisher, pepper: &Pepper, text: &str) -> bool {
+    let hash = pepper.hash(text);
+    let world = publisher.world();
+    world.of_kind(Kind::ApiKey).any(|resource| matches!(&resource.spec, Some(Spec::ApiKey(key)) if key.hash[..] == hash))
 }
 
 fn key_prefix(publisher: &Publisher) -> Option<String> {

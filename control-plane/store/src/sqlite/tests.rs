@@ -113,7 +113,17 @@ async fn a_neighbour_may_open_the_file_at_the_same_time() {
             .create_if_missing(true)
             .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
             .busy_timeout(std::time::Duration::from_secs(10));
-        let (store, ledger) = tokio::join!(open(&file), ledger.connect());
+        // SQLite does not wait for the lock under which it turns to the write-ahead log, so the neighbour tries again; the store must not need to be
+        // asked twice.
+        let neighbour = async {
+            loop {
+                match ledger.connect().await {
+                    Err(sqlx::Error::Database(error)) if error.message().contains("locked") => tokio::task::yield_now().await,
+                    connected => break connected,
+                }
+            }
+        };
+        let (store, ledger) = tokio::join!(open(&file), neighbour);
         store.expect("a store").commit(put(keys::head(), "1")).await.expect("a commit");
         ledger.expect("a connection");
     }
