@@ -21,10 +21,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The routing layer for LLM calls: one endpoint, every provider, one right bill.
 #[derive(Debug, Parser)]
 #[command(name = "waybill", version, about, propagate_version = true)]
