@@ -147,6 +147,11 @@ impl State {
     }
 }
 
+/// Where a file lies: a bare name lies in the working folder.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Random bytes of the system.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
@@ -164,7 +169,7 @@ pub fn write_secret(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         // The name is durable when its folder is.
-        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+        fs::File::open(folder_of(path))?.sync_all()
     })();
     written.with_context(|| format!("cannot write {}", path.display()))
 }
@@ -198,6 +203,13 @@ pub fn boot() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_working_folder() {
+        for (path, folder) in [("ready.json", "."), ("run/ready.json", "run"), ("/run/ready.json", "/run")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
+    }
 
     #[test]
     fn a_state_folder_keeps_its_secrets_and_has_one_user() {
