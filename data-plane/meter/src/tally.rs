@@ -7,7 +7,6 @@ use prost::Message;
 use waybill_dialect::Reading;
 use waybill_model::{
     meter::{Meter, Quantities},
-    money::Picousd,
     price::{Bill, Tariff},
 };
 use waybill_proto::usage::v1::{Attempt, Event, Kind, Source};
@@ -143,12 +142,6 @@ pub fn terse(event: Event) -> Event {
         error_type: String::new(),
         ..event
     }
-}
-
-/// The amount of an event.
-#[must_use]
-pub const fn amount(event: &Event) -> Picousd {
-    Picousd(event.amount_picousd)
 }
 
 fn unpriced(quantities: &Quantities) -> Bill {

@@ -6,7 +6,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use tokio::{sync::watch, task::LocalSet};
@@ -148,11 +147,5 @@ impl Proxy {
                 tracing::error!("a worker thread panicked; its log is recovered at the next start");
             }
         }
-    }
-
-    /// How long [`Self::stop`] may take at most, with a little for the disk.
-    #[must_use]
-    pub fn patience(limits: &Limits) -> Duration {
-        limits.drain_time + Duration::from_secs(5)
     }
 }

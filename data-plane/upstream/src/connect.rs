@@ -38,13 +38,6 @@ impl Connector {
         Ok(Self { tls: Arc::new(tls), timeout })
     }
 
-    /// The same with other trusted roots, for providers of one's own with a private authority.
-    #[must_use]
-    pub fn with_tls(mut self, tls: Arc<ClientConfig>) -> Self {
-        self.tls = tls;
-        self
-    }
-
     pub(crate) async fn connect(&self, origin: &Origin) -> Result<Io, Failure> {
         let deadline = Instant::now() + self.timeout;
         let late = |_| {

@@ -64,12 +64,6 @@ impl Pool {
         Self { connector, idle: Rc::default() }
     }
 
-    /// How many connections are idle.
-    #[must_use]
-    pub fn idle(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
-    }
-
     /// Takes the connection that was used last, if it still lives, else opens one.
     pub(crate) async fn line(&self, origin: &Origin, fresh: bool) -> Result<Line, Failure> {
         if !fresh {
