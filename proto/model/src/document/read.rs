@@ -130,8 +130,7 @@ fn head(found: &Outline, text: Text<'_>) -> Result<Kind, Fault> {
         Some(kind) => Ok(*kind),
         None => {
             let guess = or_nothing(nearest(word, names()));
-            let guess = if guess.is_empty() { ".".to_owned() } else { guess };
-            fault("kind", format!("there is no kind `{word}`{guess} The kinds are {}", names().collect::<Vec<_>>().join(", ")))
+            fault("kind", format!("there is no kind `{word}`{guess}: use one of {}", names().collect::<Vec<_>>().join(", ")))
         }
     }
 }
