@@ -6,6 +6,7 @@
 //! - `error`: the closed vocabulary of errors, before a dialect gives them a shape.
 //! - `body`: a body as slices of the original and what replaces parts of it.
 //! - `json`: the one strict, lazy scan. `sse`: frames, whatever the cut points.
+//! - [`neutral`]: the content of requests and answers, for translation between dialects.
 //! - [`openai`]: chat completions.
 //!
 //! # Invariants
@@ -18,16 +19,19 @@
 
 mod body;
 mod call;
+mod dialect;
 mod error;
 mod fault;
 mod json;
 mod named_set;
+pub mod neutral;
 pub mod openai;
 mod sse;
 mod usage;
 
 pub use body::Body;
 pub use call::{Call, DataCollection, MaxPrice, Need, Needs, Parameter, Parameters, ProviderPreferences, Sort, Unbounded, UnboundedCauses};
+pub use dialect::Dialect;
 pub use error::{ErrorBody, ErrorType};
 pub use fault::{Fault, FaultKind};
 pub use usage::{Reading, UsageFault};

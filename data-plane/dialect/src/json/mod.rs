@@ -8,7 +8,17 @@ mod scan;
 mod string;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tree;
+mod write;
 
 pub(crate) use decimal::{Decimal, DecimalError, print_picousd};
 pub(crate) use scan::{Error, ErrorKind, Kind, Scan, ScanLimits, Span};
-pub(crate) use string::{Text, write_quoted};
+pub(crate) use string::{Text, unescaped, write_quoted};
+pub(crate) use tree::{Members, Node, Tree};
+pub(crate) use write::Writer;
+
+/// Whether the text is one JSON object and nothing else.
+pub(crate) fn is_object(text: &[u8]) -> bool {
+    let mut scan = Scan::new(text, ScanLimits::ANSWER);
+    scan.peek() == Ok(Kind::Object) && scan.skip().is_ok() && scan.end().is_ok()
+}

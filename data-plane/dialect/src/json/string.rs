@@ -225,6 +225,19 @@ pub(super) fn native_specials(block: &[u8; BLOCK]) -> u64 {
 }
 
 fn unescape(raw: &str) -> Option<String> {
+    decoded(raw, None)
+}
+
+/// The meaning of what stands between quotes; what is no Unicode text (a surrogate that stands alone, bad UTF-8) becomes U+FFFD.
+pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(raw) {
+        text if !raw.contains(&b'\\') => text,
+        text => Cow::Owned(decoded(&text, Some('\u{fffd}')).unwrap_or_else(|| text.clone().into_owned())),
+    }
+}
+
+/// Decodes escapes. `broken` stands for what is no character; without one the text is refused.
+fn decoded(raw: &str, broken: Option<char>) -> Option<String> {
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = rest.find('\\') {
@@ -238,7 +251,7 @@ fn unescape(raw: &str) -> Option<String> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => {
-                let (character, width) = unicode(rest.as_bytes(), taken)?;
+                let (character, width) = unicode(rest.as_bytes(), taken).or(broken.map(|broken| (broken, 4)))?;
                 taken += width;
                 character
             }
