@@ -198,7 +198,10 @@ fn world(address: SocketAddr, played: &[(String, Quirks)], offers: &[Offer], pep
         };
         resources.push(resource(name, Spec::Provider(provider)));
         let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
-        resources.push(resource(name, Spec::ProviderAccount(wire::ProviderAccount { provider: name.clone(), secret: Some(secret) })));
+        resources.push(resource(
+            name,
+            Spec::ProviderAccount(wire::ProviderAccount { provider: name.clone(), secret: Some(secret), ..Default::default() }),
+        ));
     }
     for offer in offers {
         resources.push(resource(&offer.model, Spec::Model(model())));

@@ -166,7 +166,10 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<&str>) ->
             wire::Provider { dialect: "openai".into(), base_url: (*url).to_owned(), hang_up: hang_up.into(), ..wire::Provider::default() };
         resources.push(resource(name, Spec::Provider(provider)));
         let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
-        resources.push(resource(name, Spec::ProviderAccount(wire::ProviderAccount { provider: name.into(), secret: Some(secret) })));
+        resources.push(resource(
+            name,
+            Spec::ProviderAccount(wire::ProviderAccount { provider: name.into(), secret: Some(secret), ..Default::default() }),
+        ));
     }
     for row in waybill_sandbox::models::TABLE {
         let model = row.model();

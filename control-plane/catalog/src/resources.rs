@@ -64,7 +64,7 @@ pub(crate) fn provider(found: &Found) -> Provider {
 
 pub(crate) fn account(found: &Found) -> ProviderAccount {
     let secret = found.key_variable.map(|variable| SecretRef { env: variable.to_owned(), file: String::new() });
-    ProviderAccount { provider: found.name(), secret }
+    ProviderAccount { provider: found.name(), secret, ..ProviderAccount::default() }
 }
 
 fn price_book(data: &Data) -> PriceBook {

@@ -43,7 +43,7 @@ pub fn sandbox(base_url: &str, models: &[SandboxModel<'_>]) -> Vec<Resource> {
     };
     let mut made = vec![
         resource(NAME.to_owned(), NAME, Spec::Provider(provider)),
-        resource(NAME.to_owned(), NAME, Spec::ProviderAccount(ProviderAccount { provider: NAME.to_owned(), secret: None })),
+        resource(NAME.to_owned(), NAME, Spec::ProviderAccount(ProviderAccount { provider: NAME.to_owned(), ..ProviderAccount::default() })),
         resource(NAME.to_owned(), NAME, Spec::PriceBook(book)),
     ];
     made.extend(models.iter().map(|model| resource(model.name.to_owned(), NAME, Spec::Model(of(model)))));

@@ -10,11 +10,17 @@ use crate::{
     price::{Rate, Tariff},
     resource::{Kind, metadata},
     snapshot::{
-        Account, ApiKey, AsksUsage, Credential, DEFAULT_MAX_ATTEMPTS, DatedTariff, Endpoint, HangUp, Model, Origin, Provider, RoutePolicy,
-        Secret, Snapshot, Workspace,
+        Account, ApiKey, Credential, DEFAULT_MAX_ATTEMPTS, DatedTariff, Endpoint, Model, Provider, RoutePolicy, Secret, Snapshot, Workspace,
     },
     world::World,
 };
+
+mod provider;
+#[cfg(test)]
+mod tests;
+
+pub use provider::parse_base_url;
+use provider::{account, provider};
 
 /// Resolves references to secrets in the process that uses them.
 pub type Secrets<'a> = &'a dyn Fn(&SecretRef) -> Option<Secret>;
@@ -66,7 +72,10 @@ pub fn compile(world: &World, secrets: Secrets<'_>) -> Compiled {
         _ => wrong_kind(),
     });
     let accounts = named(world, Kind::ProviderAccount, &mut faults, |name, spec| match spec {
-        Spec::ProviderAccount(spec) => Ok((spec.provider.clone(), Arc::new(account(name, spec, secrets)))),
+        Spec::ProviderAccount(spec) => {
+            let provider = providers.get(spec.provider.as_str()).map(|provider| &**provider);
+            Ok((spec.provider.clone(), Arc::new(account(name, spec, provider, secrets))))
+        }
         _ => wrong_kind(),
     });
     warn_of_missing_secrets(world, &accounts, &mut faults);
@@ -186,71 +195,6 @@ fn workspace(name: &str, spec: &wire::Workspace, policies: &ByName<Arc<RoutePoli
     Ok(Arc::new(Workspace { name: name.into(), org: spec.org.as_str().into(), policy }))
 }
 
-fn provider(name: &str, spec: &wire::Provider) -> Result<Arc<Provider>, Cause> {
-    let (origin, path) = parse_base_url(&spec.base_url).map_err(|message| Cause::new("bad_base_url", "baseUrl", message))?;
-    if spec.dialect != "openai" {
-        return Err(Cause::new("unknown_dialect", "dialect", format!("this build does not speak `{}`; it speaks `openai`", spec.dialect)));
-    }
-    Ok(Arc::new(Provider {
-        name: name.into(),
-        display_name: if spec.display_name.is_empty() { name.into() } else { spec.display_name.as_str().into() },
-        dialect: spec.dialect.as_str().into(),
-        origin,
-        path,
-        asks_usage: match spec.asks_usage() {
-            wire::AsksUsage::Unspecified | wire::AsksUsage::StreamOptions => AsksUsage::StreamOptions,
-            wire::AsksUsage::Always => AsksUsage::Always,
-            wire::AsksUsage::Never => AsksUsage::Never,
-        },
-        hang_up: match spec.hang_up() {
-            wire::HangUp::Unspecified | wire::HangUp::Drain => HangUp::Drain,
-            wire::HangUp::Cancel => HangUp::Cancel,
-        },
-        free_statuses: spec.free_statuses.iter().filter_map(|status| u16::try_from(*status).ok()).collect(),
-        takes_gateway_fields: spec.takes_gateway_fields,
-        headers: spec.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
-    }))
-}
-
-/// Reads `http[s]://host[:port][/path]`.
-///
-/// # Errors
-/// Says what is wrong with the URL.
-pub fn parse_base_url(url: &str) -> Result<(Origin, Box<str>), String> {
-    let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return Err(format!("`{url}` does not begin with https:// or http://")),
-    };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    if authority.is_empty() || authority.contains('@') || rest.contains(['?', '#', ' ']) {
-        return Err(format!("`{url}` must be scheme://host[:port][/path] without user, query or fragment"));
-    }
-    let bracketed = authority.strip_prefix('[').and_then(|inner| inner.split_once(']'));
-    let (host, port) = match bracketed {
-        Some((host, after)) => (host, after.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let port = match port {
-        None => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
-        Some(digits) => digits.parse().map_err(|_| format!("`{digits}` in `{url}` is not a port"))?,
-    };
-    let origin = Origin { tls, host: host.into(), port, authority: authority.into() };
-    Ok((origin, path.trim_end_matches('/').into()))
-}
-
-fn account(name: &str, spec: &wire::ProviderAccount, secrets: Secrets<'_>) -> Account {
-    let credential =
-        spec.secret.as_ref().map_or(Credential::None, |reference| secrets(reference).map_or(Credential::Missing, Credential::Bearer));
-    Account { name: name.into(), credential }
-}
-
 fn warn_of_missing_secrets(world: &World, accounts: &ByName<(String, Arc<Account>)>, faults: &mut Faults) {
     for resource in world.of_kind(Kind::ProviderAccount) {
         let missing = accounts.get(metadata(resource).name.as_str()).is_some_and(|(_, account)| account.credential == Credential::Missing);
@@ -341,6 +285,7 @@ fn endpoint(name: &str, spec: &wire::Endpoint, parts: &Parts<'_>) -> Result<Endp
         context_window: either(spec.context_window, model.context_window),
         max_output: either(spec.max_output, model.max_output),
         parameters: sorted(&spec.supported_parameters),
+        reasoning_controls: sorted(&spec.reasoning_controls),
         input_modalities: sorted(&model.input_modalities),
         quantization: if spec.quantization.is_empty() { "unknown".into() } else { spec.quantization.as_str().into() },
         zero_data_retention: spec.zero_data_retention,

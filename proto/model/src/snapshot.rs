@@ -68,11 +68,11 @@ pub struct Provider {
     pub name: Box<str>,
     /// For people.
     pub display_name: Box<str>,
-    /// The dialect it speaks.
+    /// The dialect it speaks: a word of [`DIALECTS`](crate::check::DIALECTS).
     pub dialect: Box<str>,
     /// Where requests go.
     pub origin: Origin,
-    /// Path before `/chat/completions`, without a slash at its end.
+    /// Path before `/chat/completions` or `/messages`, without a slash at its end.
     pub path: Box<str>,
     /// How usage is asked.
     pub asks_usage: AsksUsage,
@@ -91,7 +91,7 @@ pub struct Provider {
 pub struct Account {
     /// Its name.
     pub name: Box<str>,
-    /// The bearer token.
+    /// What it authenticates with.
     pub credential: Credential,
 }
 
@@ -100,8 +100,10 @@ pub struct Account {
 pub enum Credential {
     /// The provider wants none.
     None,
-    /// A bearer token.
+    /// Goes out as `Authorization: Bearer`.
     Bearer(Secret),
+    /// Goes out as `x-api-key`.
+    ApiKeyHeader(Secret),
     /// The reference leads nowhere in this process.
     Missing,
 }
@@ -140,6 +142,8 @@ pub struct Endpoint {
     pub max_output: u64,
     /// Sorted names; empty = unknown, taken as all.
     pub parameters: Box<[Box<str>]>,
+    /// Sorted words of [`REASONING_CONTROLS`](crate::check::REASONING_CONTROLS); empty = unknown.
+    pub reasoning_controls: Box<[Box<str>]>,
     /// Sorted names; empty = unknown, taken as all.
     pub input_modalities: Box<[Box<str>]>,
     /// `unknown` if not said.

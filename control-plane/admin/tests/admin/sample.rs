@@ -136,7 +136,7 @@ pub fn provider(name: &str) -> Resource {
 }
 
 pub fn account(name: &str, provider: &str) -> Resource {
-    resource(name, Spec::ProviderAccount(ProviderAccount { provider: provider.to_owned(), secret: None }))
+    resource(name, Spec::ProviderAccount(ProviderAccount { provider: provider.to_owned(), ..ProviderAccount::default() }))
 }
 
 pub fn model(name: &str) -> Resource {

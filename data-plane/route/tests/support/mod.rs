@@ -72,7 +72,10 @@ pub fn snapshot_of(rows: &[Row], output_modalities: &[&str]) -> Snapshot {
             Spec::Provider(Provider { dialect: "openai".into(), base_url: "http://127.0.0.1:9/v1".into(), ..Provider::default() }),
         ));
         let secret = row.secret.map(|variable| SecretRef { env: variable.into(), file: String::new() });
-        resources.push(resource(&row.name(), Spec::ProviderAccount(ProviderAccount { provider: row.provider.into(), secret })));
+        resources.push(resource(
+            &row.name(),
+            Spec::ProviderAccount(ProviderAccount { provider: row.provider.into(), secret, ..Default::default() }),
+        ));
         let modalities = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let input_modalities = if row.model.ends_with("text-only") { modalities(&["text"]) } else { Vec::new() };
         resources.push(resource(

@@ -7,7 +7,7 @@ use super::{
     nearest::{nearest, or_nothing},
     price::check_price,
     violation::{Code, Faults},
-    vocabulary::{INPUT_MODALITIES, OUTPUT_MODALITIES, PARAMETERS, QUANTIZATIONS, SORTS},
+    vocabulary::{INPUT_MODALITIES, OUTPUT_MODALITIES, PARAMETERS, QUANTIZATIONS, REASONING_CONTROLS, SORTS},
 };
 
 pub(super) fn check_model(model: &Model, faults: &mut Faults<'_>) {
@@ -20,6 +20,8 @@ pub(super) fn check_endpoint(endpoint: &Endpoint, faults: &mut Faults<'_>) {
         faults.add("spec.providerModel", Code::FieldMissing, "say the provider's own name of the model");
     }
     check_words(&endpoint.supported_parameters, PARAMETERS, "spec.supportedParameters", Code::ParameterUnknown, faults);
+    let controls = &endpoint.reasoning_controls;
+    check_words(controls, REASONING_CONTROLS, "spec.reasoningControls", Code::ReasoningControlUnknown, faults);
     check_word(&endpoint.quantization, QUANTIZATIONS, "spec.quantization", Code::QuantizationUnknown, faults);
 }
 

@@ -28,5 +28,7 @@ pub(crate) use nearest::or_nothing;
 pub use provider::base_url_fault;
 pub use reference::{REFERENCES, Reference, references};
 pub use violation::{Code, UnknownCode, Violation};
-pub use vocabulary::{DIALECTS, INPUT_MODALITIES, OUTPUT_MODALITIES, PARAMETERS, QUANTIZATIONS, RESERVED_HEADERS, SORTS};
+pub use vocabulary::{
+    DIALECTS, INPUT_MODALITIES, OUTPUT_MODALITIES, PARAMETERS, QUANTIZATIONS, REASONING_CONTROLS, RESERVED_HEADERS, SORTS,
+};
 pub use world::{alone, check};

@@ -1,6 +1,6 @@
 //! Rules of providers and accounts.
 
-use waybill_proto::model::v1::{AsksUsage, HangUp, Provider, SecretRef};
+use waybill_proto::model::v1::{AsksUsage, HangUp, Provider, ProviderAccount, SecretHeader, SecretRef};
 
 use super::{
     limits,
@@ -92,6 +92,15 @@ fn is_authority(authority: &str) -> bool {
         None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
     };
     host_is_one && port_is_one
+}
+
+pub(super) fn check_account(account: &ProviderAccount, faults: &mut Faults<'_>) {
+    if let Some(secret) = &account.secret {
+        check_secret(secret, "spec.secret", faults);
+    }
+    if SecretHeader::try_from(account.secret_header).is_err() {
+        faults.add("spec.secretHeader", Code::EnumUnknown, format!("{} is not a value of SecretHeader", account.secret_header));
+    }
 }
 
 /// Checks where a secret lies. What is there is never part of a message.

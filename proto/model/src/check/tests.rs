@@ -2,11 +2,11 @@ use std::collections::HashSet;
 
 use pbjson_types::Timestamp;
 use waybill_proto::model::v1::{
-    ApiKey, Endpoint, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy, SecretRef, Workspace,
-    resource::Spec,
+    ApiKey, Endpoint, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy, SecretHeader,
+    SecretRef, Workspace, resource::Spec,
 };
 
-use super::{Code, REFERENCES, Violation, check, limits, name_fault, nearest, provider::base_url_fault};
+use super::{Code, DIALECTS, REASONING_CONTROLS, REFERENCES, Violation, check, limits, name_fault, nearest, provider::base_url_fault};
 use crate::{compile::parse_base_url, resource::Kind};
 
 fn named(name: &str, spec: Spec) -> Resource {
@@ -56,7 +56,10 @@ fn world() -> Vec<Resource> {
         named("team", Spec::Workspace(Workspace { org: "main".to_owned(), route_policy: "cheap".to_owned(), ..Workspace::default() })),
         named("app", Spec::ApiKey(ApiKey { workspace: "team".to_owned(), ..ApiKey::default() })),
         named("acme", Spec::Provider(provider)),
-        named("acme", Spec::ProviderAccount(ProviderAccount { provider: "acme".to_owned(), secret: Some(secret) })),
+        named(
+            "acme",
+            Spec::ProviderAccount(ProviderAccount { provider: "acme".to_owned(), secret: Some(secret), ..ProviderAccount::default() }),
+        ),
         named("acme/one", Spec::Model(model)),
         named("acme", Spec::PriceBook(book)),
         named("acme/one", Spec::Endpoint(endpoint)),
@@ -147,6 +150,7 @@ const ROWS: &[Row] = &[
     (Code::SecretMalformed, |world| account(world).secret = secret("", "a\0b"), &["spec.secret.file"]),
     (Code::DialectUnknown, |world| provider(world).dialect = "open-ai".to_owned(), &["spec.dialect"]),
     (Code::DialectUnknown, |world| provider(world).dialect.clear(), &["spec.dialect"]),
+    (Code::DialectUnknown, |world| provider(world).dialect = "Anthropic".to_owned(), &["spec.dialect"]),
     (Code::BaseUrlMalformed, |world| provider(world).base_url.push('/'), &["spec.baseUrl"]),
     (
         Code::HeaderReserved,
@@ -163,9 +167,15 @@ const ROWS: &[Row] = &[
     (Code::StatusNotError, |world| provider(world).free_statuses = vec![429, 200, 600], &["spec.freeStatuses[1]", "spec.freeStatuses[2]"]),
     (Code::EnumUnknown, |world| provider(world).asks_usage = 9, &["spec.asksUsage"]),
     (Code::EnumUnknown, |world| provider(world).hang_up = -1, &["spec.hangUp"]),
+    (Code::EnumUnknown, |world| account(world).secret_header = 3, &["spec.secretHeader"]),
     (Code::ModalityUnknown, |world| model(world).input_modalities.push("pdf".to_owned()), &["spec.inputModalities[1]"]),
     (Code::ModalityUnknown, |world| model(world).output_modalities.push("video".to_owned()), &["spec.outputModalities[1]"]),
     (Code::ParameterUnknown, |world| endpoint(world).supported_parameters.push("tool".to_owned()), &["spec.supportedParameters[1]"]),
+    (
+        Code::ReasoningControlUnknown,
+        |world| endpoint(world).reasoning_controls = vec!["effort".to_owned(), "budget".to_owned()],
+        &["spec.reasoningControls[1]"],
+    ),
     (Code::QuantizationUnknown, |world| endpoint(world).quantization = "fp7".to_owned(), &["spec.quantization"]),
     (Code::SortUnknown, |world| policy(world).sort = "throughput".to_owned(), &["spec.sort"]),
     (Code::AttemptsTooMany, |world| policy(world).max_attempts = 17, &["spec.maxAttempts"]),
@@ -235,6 +245,17 @@ const ROWS: &[Row] = &[
 fn a_world_without_faults_has_none() {
     assert_eq!(check(&world()), []);
     assert_eq!(check::<Resource>(&[]), []);
+}
+
+#[test]
+fn every_known_word_is_taken() {
+    for dialect in DIALECTS {
+        let mut world = world();
+        provider(&mut world).dialect = (*dialect).to_owned();
+        endpoint(&mut world).reasoning_controls = REASONING_CONTROLS.iter().map(|word| (*word).to_owned()).collect();
+        account(&mut world).secret_header = SecretHeader::XApiKey.into();
+        assert_eq!(check(&world), [], "{dialect}");
+    }
 }
 
 #[test]

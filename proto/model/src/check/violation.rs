@@ -72,6 +72,8 @@ codes! {
     ModalityUnknown = "modality_unknown",
     /// Not a request parameter.
     ParameterUnknown = "parameter_unknown",
+    /// Not a way to steer reasoning.
+    ReasoningControlUnknown = "reasoning_control_unknown",
     /// Not a quantization.
     QuantizationUnknown = "quantization_unknown",
     /// Not a sort order.

@@ -1,7 +1,7 @@
 //! Closed lists of words.
 
 /// Dialects that a provider can speak.
-pub const DIALECTS: &[&str] = &["openai"];
+pub const DIALECTS: &[&str] = &["openai", "anthropic"];
 
 /// What a model can take.
 pub const INPUT_MODALITIES: &[&str] = &["text", "image", "file", "audio", "video"];
@@ -14,6 +14,9 @@ pub const SORTS: &[&str] = &["price"];
 
 /// Number formats of weights. Source: the schema `Quantization` of OpenRouter's API description.
 pub const QUANTIZATIONS: &[&str] = &["int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"];
+
+/// Ways in which a request can steer the reasoning of a model: a level, a ceiling in tokens, on or off, or left to the model.
+pub const REASONING_CONTROLS: &[&str] = &["effort", "budget_tokens", "toggle", "adaptive"];
 
 /// Request parameters that an endpoint can support. Source: the schema `Parameter` of OpenRouter's API description.
 pub const PARAMETERS: &[&str] = &[

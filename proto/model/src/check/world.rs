@@ -84,11 +84,7 @@ fn check_one(resource: &Resource, faults: &mut Faults<'_>) {
             }
         }
         Some(Spec::Provider(spec)) => provider::check(spec, faults),
-        Some(Spec::ProviderAccount(account)) => {
-            if let Some(secret) = &account.secret {
-                provider::check_secret(secret, "spec.secret", faults);
-            }
-        }
+        Some(Spec::ProviderAccount(account)) => provider::check_account(account, faults),
         Some(Spec::Model(model)) => endpoint::check_model(model, faults),
         Some(Spec::Endpoint(spec)) => endpoint::check_endpoint(spec, faults),
         Some(Spec::RoutePolicy(policy)) => endpoint::check_policy(policy, faults),

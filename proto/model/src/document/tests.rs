@@ -383,7 +383,11 @@ fn any_spec() -> impl Strategy<Value = Spec> {
                 custom,
                 ..Provider::default()
             })),
-        (text(), secret()).prop_map(|(provider, secret)| Spec::ProviderAccount(ProviderAccount { provider, secret })),
+        (text(), secret(), 0..3).prop_map(|(provider, secret, secret_header)| Spec::ProviderAccount(ProviderAccount {
+            provider,
+            secret,
+            secret_header
+        })),
         (text(), number(), texts(), any::<i64>()).prop_map(|(description, context_window, input_modalities, created)| Spec::Model(Model {
             description,
             context_window,
@@ -391,9 +395,16 @@ fn any_spec() -> impl Strategy<Value = Spec> {
             created,
             ..Model::default()
         })),
-        (text(), text(), texts(), any::<bool>()).prop_map(|(model, provider_model, supported_parameters, disabled)| Spec::Endpoint(
-            Endpoint { model, provider_model, supported_parameters, disabled, ..Endpoint::default() }
-        )),
+        (text(), text(), texts(), texts(), any::<bool>()).prop_map(
+            |(model, provider_model, supported_parameters, reasoning_controls, disabled)| Spec::Endpoint(Endpoint {
+                model,
+                provider_model,
+                supported_parameters,
+                reasoning_controls,
+                disabled,
+                ..Endpoint::default()
+            })
+        ),
         (texts(), texts(), text(), any::<u32>(), text()).prop_map(|(order, only, sort, max_attempts, max_prompt_price)| Spec::RoutePolicy(
             RoutePolicy { order, only, sort, max_attempts, max_prompt_price, ..RoutePolicy::default() }
         )),
