@@ -4,6 +4,7 @@
 //! - `text`: [`Text`] and [`Raw`], JSON as it was spelt. `extension`: what only the origin's dialect has.
 //! - `prompt`: [`Prompt`], the content of a request. `block`: [`Block`], what prompts and answers are made of.
 //! - `message`: [`Message`], a whole answer. `event`: [`Event`], an answer in pieces; `assembler`: the only maker of events; `fold`: events back into a message.
+//! - `carrier`: [`Carrier`], what the endpoint takes. `shown`: [`Shown`], what an answer shows beside the model's words.
 //! - `notice`: what could not be carried as it was.
 //!
 //! # Invariants
@@ -12,20 +13,24 @@
 
 mod assembler;
 mod block;
+mod carrier;
 mod event;
 mod extension;
 mod fold;
 mod message;
 mod notice;
 mod prompt;
+mod shown;
 mod text;
 
 pub use assembler::{Assembler, Key};
 pub use block::{Block, Cache, Content, Media, MediaSource, Place, Reasoning, Ttl};
+pub use carrier::{Carrier, ReasoningControls};
 pub use event::{Delta, Event, EventKind, Opened};
 pub use extension::Extension;
 pub use fold::fold;
 pub use message::{Finish, Message};
 pub use notice::{Notice, Outcome, warning_header};
 pub use prompt::{Effort, OutputFormat, Prompt, ReasoningWish, Role, Tool, ToolChoice, ToolKind, Turn};
+pub use shown::Shown;
 pub use text::{Arguments, Raw, Text};
