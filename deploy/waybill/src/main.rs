@@ -1,19 +1,22 @@
 //! The binary: every role, and the operator's commands.
 //!
 //! # Layout
-//! - `up`: all roles in one process. `state`: its folder. `providers`: what it finds to answer with. `pepper`: the store's keys are its own.
+//! - `up`: all roles in one process. `configure`: what they start with. `running`: what the planes ask of one another.
+//! - `state`: the folder. `providers`: what is found to answer with. `pepper`: the store's keys are its own.
 //! - `consume`: from the spool to the ledger. `books`: what the proxy asks of the ledger. `ops`: health and metrics.
 //! - `offline`: the ledger's verbs on a state folder, while nothing runs on it.
 //! - `banner`, `ready`: what a start tells people and programs.
 
 mod banner;
 mod books;
+mod configure;
 mod consume;
 mod offline;
 mod ops;
 mod pepper;
 mod providers;
 mod ready;
+mod running;
 mod state;
 mod up;
 

@@ -19,32 +19,25 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
-use waybill_admin::{Admin, Backlog, Host, OperatorToken, Parts, Running, Surroundings, proxy_status};
+use waybill_admin::{Admin, OperatorToken, Parts, Running, Surroundings};
 use waybill_billing::Ledger;
 use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
-use waybill_model::{
-    document,
-    id::GenerationId,
-    key::{self, Pepper},
-    resource::Kind,
-    snapshot::{Secret, Snapshot},
-};
-use waybill_proto::{
-    admin::v1::{ProxyStatus, RefusalRow},
-    model::v1::{ApiKey, Metadata, Org, Resource, SecretRef, Workspace, resource::Spec},
-};
-use waybill_proxy::{Configuration, Counters, Limits, Proxy, Refusals, Settings};
+use waybill_model::snapshot::Secret;
+use waybill_proto::model::v1::SecretRef;
+use waybill_proxy::{Configuration, Limits, Proxy, Settings};
 use waybill_publish::Publisher;
 use waybill_store::{MonotonicClock, Sqlite, Store};
-use waybill_sync::{Current, Identity, Sync};
+use waybill_sync::{Identity, Sync};
 
 use crate::{
     banner::{self, Banner},
     books::InProcess,
+    configure::{FirstStart, Wanted, configure, key_prefix},
     consume::{self, Consumed},
     ops,
-    providers::{self, SandboxMode},
+    providers::SandboxMode,
     ready::{self, Ready},
+    running::{Here, InForce},
     state::{self, State},
 };
 
@@ -147,83 +140,6 @@ impl Signals {
     }
 }
 
-/// This host, whose first key is made of randomness that is kept until the key has been shown.
-struct FirstStart {
-    first_key: Option<[u8; 20]>,
-    /// The first key is being made, and nothing else.
-    makes_it: AtomicBool,
-}
-
-impl Surroundings for FirstStart {
-    fn unix_us(&self) -> i64 {
-        Host.unix_us()
-    }
-
-    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
-        match self.first_key {
-            // Only keys take twenty bytes. A change set may be planned more than once before it lands.
-            Some(random) if bytes.len() == random.len() && self.makes_it.load(Ordering::Relaxed) => {
-                bytes.copy_from_slice(&random);
-                Ok(())
-            }
-            _ => Host.random(bytes),
-        }
-    }
-
-    fn secret(&self, reference: &SecretRef) -> Result<String, String> {
-        Host.secret(reference)
-    }
-}
-
-/// What workers read, as the proxy wants it.
-struct InForce(Current);
-
-impl Configuration for InForce {
-    fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.load()
-    }
-
-    fn deny_epoch(&self) -> u64 {
-        self.0.denied().epoch()
-    }
-
-    fn is_denied(&self, key_uid: &str) -> bool {
-        self.0.is_denied(key_uid)
-    }
-}
-
-/// What the admin service may ask of this process. The proxy is there a moment after the service.
-struct Here {
-    publisher: Publisher,
-    spool: Spool,
-    consumed: Arc<Consumed>,
-    data_plane: std::sync::OnceLock<(Vec<Arc<Counters>>, Arc<Refusals>)>,
-}
-
-impl Running for Here {
-    fn proxies(&self) -> Vec<ProxyStatus> {
-        self.publisher.proxies().into_iter().map(proxy_status).collect()
-    }
-
-    fn refusal(&self, generation: GenerationId) -> Option<RefusalRow> {
-        let (_, refusals) = self.data_plane.get()?;
-        let refused = refusals.find(generation)?;
-        Some(RefusalRow {
-            generation_id: refused.generation.to_string(),
-            status: u32::from(refused.status),
-            error_type: refused.error_type.to_owned(),
-            message: refused.message,
-            decision: Some(refused.decision),
-            unix_us: i64::try_from(refused.unix_us).unwrap_or(i64::MAX),
-        })
-    }
-
-    fn backlog(&self) -> Backlog {
-        let ended = self.data_plane.get().map_or(0, |(counters, _)| counters.iter().map(|counters| counters.ended()).sum());
-        Backlog { spool_bytes: self.spool.used_bytes(), lag_events: self.consumed.lag(ended) }
-    }
-}
-
 async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signals)> {
     let mut limits = Limits::default();
     for limit in &up.limits {
@@ -252,7 +168,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         consumed: Arc::clone(&consumed),
         data_plane: std::sync::OnceLock::new(),
     });
-    let host = Arc::new(FirstStart { first_key: state.first_key()?, makes_it: AtomicBool::new(false) });
+    let host = Arc::new(FirstStart::of(state.first_key()?));
     let admin = Arc::new(Admin::new(Parts {
         store,
         ledger: Arc::clone(&ledger),
@@ -267,7 +183,10 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         // What a proxy held of another store must not outlive it: its revisions would be ahead of this one's.
         forget_last_known_good(state)?;
     }
-    let (first_key, discovered) = configure(up, state, &admin, &host, &pepper, &publisher, &listeners).await?;
+    let (first_key, discovered) = {
+        let wanted = Wanted { files: &up.config, sandbox: up.sandbox, state, pepper: &pepper, listeners: &listeners };
+        configure(&wanted, &admin, &host, &publisher).await?
+    };
 
     // The proxy's end of the configuration, in step with the publisher over the real messages.
     let identity =
@@ -378,109 +297,6 @@ fn forget_last_known_good(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Applies what is wanted at this start. Gives the first key's text at the first start.
-async fn configure(
-    up: &Up,
-    state: &State,
-    admin: &Admin,
-    host: &FirstStart,
-    pepper: &Pepper,
-    publisher: &Publisher,
-    listeners: &[SocketAddr],
-) -> Result<(Option<String>, providers::Discovered)> {
-    let world = publisher.world();
-    let documents = read_documents(&up.config)?;
-    let addresses = listeners.to_vec();
-    // Listing the models of an own base URL blocks, so it is kept off the runtime's thread.
-    let mut discovered = tokio::task::spawn_blocking(move || providers::discover(&addresses)).await??;
-    let written: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
-    providers::sandbox(up.sandbox, state.folder(), &mut discovered, &world, &written)?;
-    let first_key = host.first_key.map(|random| key::generate(true, random));
-    if first_key.is_some() {
-        // In a change set of its own, so that the first key is the one that is made of the kept randomness.
-        host.makes_it.store(true, Ordering::Relaxed);
-        let made = admin.apply_all(bootstrap(), &[], "up").await;
-        host.makes_it.store(false, Ordering::Relaxed);
-        made.map_err(|error| explain(&error, &[]))?;
-    }
-    let mut upserts: Vec<Resource> = Vec::new();
-    upserts.extend(discovered.resources.iter().cloned());
-    // What the operator has written stands above what was found.
-    let named = |resource: &Resource| (Kind::of(resource), waybill_model::resource::metadata(resource).name.clone());
-    let own: std::collections::HashSet<_> = written.iter().map(named).collect();
-    upserts.retain(|resource| !own.contains(&named(resource)));
-    upserts.extend(written);
-    let deletes = providers::gone(&world, &upserts);
-    let applied = admin.apply_all(upserts, &deletes, "up").await.map_err(|error| explain(&error, &documents))?;
-    admin.remember_prices().await?;
-    publisher.wait_for(applied.revision).await?;
-    for key in &applied.generated_keys {
-        println!("API key {} (shown once): {}", key.name, key.key);
-    }
-    let first_key = first_key.filter(|text| is_in_force(publisher, pepper, text));
-    Ok((first_key, discovered))
-}
-
-/// Name of the org, the workspace and the key of a first start.
-const FIRST: &str = "default";
-
-/// An org, a workspace and a key, so that the first request needs no document.
-fn bootstrap() -> Vec<Resource> {
-    let resource = |spec| Resource { metadata: Some(Metadata { name: FIRST.to_owned(), ..Metadata::default() }), spec: Some(spec) };
-    vec![
-        resource(Spec::Org(Org { display_name: "Default".to_owned() })),
-        resource(Spec::Workspace(Workspace { org: FIRST.to_owned(), display_name: "Default".to_owned(), ..Workspace::default() })),
-        resource(Spec::ApiKey(ApiKey { workspace: FIRST.to_owned(), display_name: "First key".to_owned(), ..ApiKey::default() })),
-    ]
-}
-
-/// Reads all documents of `--config`.
-fn read_documents(paths: &[PathBuf]) -> Result<Vec<document::Document>> {
-    let mut sources = Vec::new();
-    for path in paths {
-        let files = if path.is_dir() {
-            let mut files: Vec<PathBuf> = fs::read_dir(path)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-            files.retain(|file| file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)));
-            files.sort();
-            files
-        } else {
-            vec![path.clone()]
-        };
-        for file in files {
-            let bytes = fs::read(&file).with_context(|| format!("cannot read {} (--config)", file.display()))?;
-            sources.push((file.display().to_string(), bytes));
-        }
-    }
-    let sources: Vec<(&str, &[u8])> = sources.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
-    document::read(&sources).map_err(|faults| {
-        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{} in the configuration; nothing was applied\n{}", counted(all.len()), all.join("\n"))
-    })
-}
-
-fn counted(faults: usize) -> String {
-    if faults == 1 { "one fault".to_owned() } else { format!("{faults} faults") }
-}
-
-/// Says what the check of the whole world refused, at the lines of the documents where it can.
-fn explain(error: &waybill_admin::Error, documents: &[document::Document]) -> anyhow::Error {
-    let waybill_admin::Error::Invalid(faults) = error else { return anyhow::anyhow!("the configuration was not applied: {error}") };
-    let line = |fault: &waybill_admin::Fault| {
-        let is_meant = |document: &&document::Document| {
-            let resource = &document.resource;
-            Kind::of(resource).is_some_and(|kind| kind.name() == fault.kind)
-                && waybill_model::resource::metadata(resource).name == fault.name
-        };
-        let code = fault.code.parse::<waybill_model::check::Code>();
-        match (documents.iter().find(is_meant), code) {
-            (Some(document), Ok(code)) => document.fault(&fault.path, code, &fault.message).to_string(),
-            _ => fault.to_string(),
-        }
-    };
-    let lines: Vec<String> = faults.iter().map(line).collect();
-    anyhow::anyhow!("{} in the configuration; nothing was applied\n{}", counted(lines.len()), lines.join("\n"))
-}
-
 /// Resolves a reference to a secret in this process.
 fn secret(reference: &SecretRef) -> Option<Secret> {
     let text = if reference.env.is_empty() { fs::read_to_string(&reference.file).ok()? } else { env::var(&reference.env).ok()? };
@@ -544,22 +360,6 @@ async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
         if let Err(error) = admin.forget_finished_calls().await {
             tracing::warn!(%error, "results of finished calls stay for another hour");
         }
-    }
-}
-
-/// This text is the key of that name, and was not replaced by a document of the operator's.
-fn is_in_force(publisher: &Publisher, pepper: &Pepper, text: &str) -> bool {
-    let hash = pepper.hash(text);
-    let world = publisher.world();
-    world.of_kind(Kind::ApiKey).any(|resource| matches!(&resource.spec, Some(Spec::ApiKey(key)) if key.hash[..] == hash))
-}
-
-fn key_prefix(publisher: &Publisher) -> Option<String> {
-    let world = publisher.world();
-    let first = world.of_kind(Kind::ApiKey).find(|resource| waybill_model::resource::metadata(resource).name == FIRST)?;
-    match &first.spec {
-        Some(Spec::ApiKey(key)) => Some(key.prefix.clone()),
-        _ => None,
     }
 }
 

@@ -1,0 +1,62 @@
+//! What the planes of one process ask of one another.
+
+use std::sync::{Arc, OnceLock};
+
+use waybill_admin::{Backlog, Running, proxy_status};
+use waybill_meter::Spool;
+use waybill_model::{id::GenerationId, snapshot::Snapshot};
+use waybill_proto::admin::v1::{ProxyStatus, RefusalRow};
+use waybill_proxy::{Configuration, Counters, Refusals};
+use waybill_publish::Publisher;
+use waybill_sync::Current;
+
+use crate::consume::Consumed;
+
+/// What workers read, as the proxy wants it.
+pub struct InForce(pub Current);
+
+impl Configuration for InForce {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.load()
+    }
+
+    fn deny_epoch(&self) -> u64 {
+        self.0.denied().epoch()
+    }
+
+    fn is_denied(&self, key_uid: &str) -> bool {
+        self.0.is_denied(key_uid)
+    }
+}
+
+/// What the admin service may ask of this process. The proxy is there a moment after the service.
+pub struct Here {
+    pub publisher: Publisher,
+    pub spool: Spool,
+    pub consumed: Arc<Consumed>,
+    pub data_plane: OnceLock<(Vec<Arc<Counters>>, Arc<Refusals>)>,
+}
+
+impl Running for Here {
+    fn proxies(&self) -> Vec<ProxyStatus> {
+        self.publisher.proxies().into_iter().map(proxy_status).collect()
+    }
+
+    fn refusal(&self, generation: GenerationId) -> Option<RefusalRow> {
+        let (_, refusals) = self.data_plane.get()?;
+        let refused = refusals.find(generation)?;
+        Some(RefusalRow {
+            generation_id: refused.generation.to_string(),
+            status: u32::from(refused.status),
+            error_type: refused.error_type.to_owned(),
+            message: refused.message,
+            decision: Some(refused.decision),
+            unix_us: i64::try_from(refused.unix_us).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn backlog(&self) -> Backlog {
+        let ended = self.data_plane.get().map_or(0, |(counters, _)| counters.iter().map(|counters| counters.ended()).sum());
+        Backlog { spool_bytes: self.spool.used_bytes(), lag_events: self.consumed.lag(ended) }
+    }
+}
