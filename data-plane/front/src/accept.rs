@@ -40,7 +40,7 @@ impl<F: Future + 'static> Executor<F> for Local {
     }
 }
 
-/// Serves a listener on this thread until the drain begins. Must run within a `LocalSet`.
+/// Serves a listener on this thread until the drain begins. Must run on a `LocalRuntime`.
 ///
 /// # Errors
 /// The listener cannot be used by the runtime.

@@ -4,11 +4,14 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
-use tokio::{sync::watch, task::LocalSet};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::watch,
+};
 use waybill_front::Limits;
 use waybill_meter::{Identity, OpenError, Spool};
 use waybill_model::key::Pepper;
@@ -105,18 +108,25 @@ impl Proxy {
             proxy.counters.push(Arc::clone(&counters));
             let (shared, connector, mut stopped) = (shared.clone(), connector.clone(), stopped.clone());
             let seed = settings.seed ^ incarnation;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (tell, told) = mpsc::channel();
             let thread = thread::Builder::new().name(format!("wb-worker-{number}")).spawn(move || {
+                // A local runtime wakes its tasks without a system call, which a `LocalSet` on a runtime does not; it lives where it is made.
+                let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(tell.send(error)),
+                };
+                drop(tell);
                 let worker = Rc::new(Worker::new(shared, Pool::new(connector), log, counters, seed));
-                let local = LocalSet::new();
                 let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-                local.block_on(&runtime, run(Rc::clone(&worker), listener, stop));
+                runtime.block_on(run(Rc::clone(&worker), listener, stop));
                 // Tasks that outlived the drain end here, each attempt with its event; only then is the log closed.
-                drop(local);
                 drop(runtime);
                 worker.close();
             })?;
             proxy.threads.push(thread);
+            if let Ok(error) = told.recv() {
+                return Err(error.into());
+            }
         }
         Ok(proxy)
     }
