@@ -92,19 +92,20 @@ impl<'a> Tree<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Takes a member out. `null` counts as not there. Of equal names the last one stands, as for most readers.
+    /// Takes a member out. `null` counts as not there and stays. Of equal names the last one stands, as for most readers.
     pub(crate) fn take(&mut self, name: &str) -> Option<Tree<'a>> {
-        self.take_even_null(name).filter(|tree| !tree.is_null())
+        if self.get(name)?.is_null() { None } else { self.take_even_null(name) }
     }
 
     /// Takes a member out, be it `null`.
     pub(crate) fn take_even_null(&mut self, name: &str) -> Option<Tree<'a>> {
-        let mut found = None;
-        while let Some(at) = self.0.iter().rposition(|(key, _)| key.is(name)) {
-            let (_, tree) = self.0.remove(at);
-            found = found.or(Some(tree));
+        let at = self.0.iter().rposition(|(key, _)| key.is(name))?;
+        let (_, tree) = self.0.remove(at);
+        if self.get(name).is_some() {
+            // All at once: thousands of equal names must not cost a move of the rest each.
+            self.0.retain(|(key, _)| !key.is(name));
         }
-        found
+        Some(tree)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Tree<'a>> {

@@ -23,7 +23,7 @@ mod prompt;
 mod shown;
 mod text;
 
-pub use assembler::{Assembler, Key};
+pub use assembler::{Assembler, Disorder, Key};
 pub use block::{Block, Cache, Content, Media, MediaSource, Place, Reasoning, Ttl};
 pub use carrier::{Carrier, ReasoningControls};
 pub use event::{Delta, Event, EventKind, Opened};

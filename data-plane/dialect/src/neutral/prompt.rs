@@ -103,6 +103,13 @@ pub struct ReasoningWish {
     pub hidden: bool,
 }
 
+impl ReasoningWish {
+    /// The model is not to think at all.
+    pub fn is_off(&self) -> bool {
+        self.enabled == Some(false) || self.effort == Some(Effort::None)
+    }
+}
+
 /// OpenAI's and OpenRouter's words, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
