@@ -30,9 +30,20 @@ pub struct Reach {
     pub process_ratio: Option<f64>,
     /// CPU of the data plane's threads for one chunk, µs.
     pub chunk_us: Option<f64>,
+    /// What the same costs when it is asked for in the other dialect.
+    pub across: Option<Across>,
 }
 
-const NO_REACH: Reach = Reach { data_plane_ratio: None, process_ratio: None, chunk_us: None };
+/// What translation reaches for, against the express lane in the same round.
+#[derive(Debug, Clone, Copy)]
+pub enum Across {
+    /// CPU of the data plane's threads, as a multiple.
+    Ratio(f64),
+    /// More CPU for one chunk, µs.
+    ChunkUs(f64),
+}
+
+const NO_REACH: Reach = Reach { data_plane_ratio: None, process_ratio: None, chunk_us: None, across: None };
 
 /// All cases of this kind, in the order in which they run.
 pub const CASES: [Case; 6] = [
@@ -43,7 +54,7 @@ pub const CASES: [Case; 6] = [
         stream: false,
         model_last: false,
         connections: 8,
-        reach: Reach { data_plane_ratio: Some(1.5), process_ratio: Some(2.5), chunk_us: None },
+        reach: Reach { data_plane_ratio: Some(1.5), process_ratio: Some(2.5), ..NO_REACH },
     },
     Case {
         name: "unary-10k",
@@ -52,7 +63,7 @@ pub const CASES: [Case; 6] = [
         stream: false,
         model_last: false,
         connections: 8,
-        reach: NO_REACH,
+        reach: Reach { across: Some(Across::Ratio(2.0)), ..NO_REACH },
     },
     Case {
         name: "unary-160k",
@@ -61,7 +72,7 @@ pub const CASES: [Case; 6] = [
         stream: false,
         model_last: false,
         connections: 8,
-        reach: Reach { data_plane_ratio: Some(1.5), ..NO_REACH },
+        reach: Reach { data_plane_ratio: Some(1.5), across: Some(Across::Ratio(3.0)), ..NO_REACH },
     },
     Case {
         name: "unary-160k-model-last",
@@ -79,7 +90,7 @@ pub const CASES: [Case; 6] = [
         stream: true,
         model_last: false,
         connections: 8,
-        reach: Reach { chunk_us: Some(3.0), ..NO_REACH },
+        reach: Reach { chunk_us: Some(3.0), across: Some(Across::ChunkUs(2.0)), ..NO_REACH },
     },
     Case {
         name: "paced-100x1ms",
@@ -97,6 +108,11 @@ impl Case {
     pub fn body(&self, model: &str) -> String {
         body(model, self.request_bytes, self.stream, self.model_last)
     }
+
+    /// The same in Anthropic's dialect.
+    pub fn messages_body(&self, model: &str) -> String {
+        messages_body(model, self.request_bytes, self.stream)
+    }
 }
 
 /// A chat of the given size whose text looks like what people send: prose, code, line breaks, quotes. The size is met to the byte.
@@ -111,9 +127,22 @@ pub fn body(model: &str, bytes: usize, stream: bool, model_last: bool) -> String
     } else {
         (format!(r#"{{"model":"{model}",{settings},"messages":["#), "]}".to_owned())
     };
+    filled(before, &after, bytes, "system")
+}
+
+/// The same in Anthropic's dialect, whose system prompt stands beside the messages.
+pub fn messages_body(model: &str, bytes: usize, stream: bool) -> String {
+    let mut before = format!(r#"{{"model":"{model}","temperature":0.7,"max_tokens":1024,"stream":{stream},"system":""#);
+    prose(&mut before, 200);
+    before.push_str(r#"","messages":["#);
+    filled(before, "]}", bytes, "user")
+}
+
+/// Messages of text between `before` and `after`, all together of the given size; the roles of those after the first take turns.
+fn filled(before: String, after: &str, bytes: usize, first: &'static str) -> String {
     let mut text = before;
     let end = bytes.saturating_sub(after.len());
-    let mut role = "system";
+    let mut role = first;
     loop {
         write!(text, r#"{{"role":"{role}","content":""#).ok();
         // The last message takes what is left, so that none is too short to hold its own frame.
@@ -127,7 +156,7 @@ pub fn body(model: &str, bytes: usize, stream: bool, model_last: bool) -> String
         text.push(',');
         role = if role == "user" { "assistant" } else { "user" };
     }
-    text + &after
+    text + after
 }
 
 /// Appends this many bytes of text, escaped as in JSON.
@@ -171,6 +200,11 @@ mod tests {
             assert_eq!(value["stream"].as_bool().unwrap_or(false), case.stream);
             assert!(value["messages"].as_array().unwrap().iter().all(|message| !message["content"].as_str().unwrap().is_empty()));
             assert_eq!(text.ends_with(r#""model":"bench/some-model"}"#), case.model_last);
+            let text = case.messages_body("bench/some-model");
+            assert_eq!(text.len(), case.request_bytes, "{}", case.name);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["messages"][0]["role"], "user");
+            assert_eq!(value["stream"], case.stream);
         }
     }
 }

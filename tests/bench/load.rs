@@ -204,13 +204,14 @@ fn next_content(line: &[u8], contents: &[Box<[u8]>], seen: usize) -> Result<usiz
     }
 }
 
-/// The text of a chunk: what stands between the quotes of its non-empty `content`.
+/// The text of a chunk: what stands between the quotes of its non-empty `content`, or, in Anthropic's dialect, `text`.
 pub fn content(line: &[u8]) -> Option<&[u8]> {
-    const NAME: &[u8] = br#""content":"#;
     let data = line.strip_prefix(b"data:")?;
-    let rest = data.get(memmem::find(data, NAME)? + NAME.len()..)?.trim_ascii_start().strip_prefix(b"\"")?;
-    let text = rest.get(..memchr(b'"', rest)?)?;
-    (!text.is_empty()).then_some(text)
+    [br#""content":"#.as_slice(), br#""text":"#].into_iter().find_map(|name| {
+        let rest = data.get(memmem::find(data, name)? + name.len()..)?.trim_ascii_start().strip_prefix(b"\"")?;
+        let text = rest.get(..memchr(b'"', rest)?)?;
+        (!text.is_empty()).then_some(text)
+    })
 }
 
 #[cfg(test)]

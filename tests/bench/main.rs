@@ -103,7 +103,7 @@ fn run(args: &Args, report: &mut Report) -> Result<()> {
         None => println!("nginx is not installed: no second opinion on the reference"),
     }
     if !args.reference_only {
-        kinds.push(Kind::Waybill);
+        kinds.extend([Kind::Waybill, Kind::Across]);
     }
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         rounds::run(case, &kinds, pace, args.profile, &mock, &cores, report)?;

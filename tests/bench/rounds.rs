@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::case::Case;
+use crate::case::{Across, Case};
 use crate::cores::Cores;
 use crate::load::{self, Expected, Load, content};
 use crate::mock::Mock;
@@ -44,10 +44,11 @@ pub fn run(case: &Case, kinds: &[Kind], pace: Pace, profiled: bool, mock: &Mock,
     let (direct, right) = mock_load(case, &body, mock)?;
     let ceiling = ceiling(case, &direct, mock, pace, report)?;
     let mut lanes: BTreeMap<Kind, Lane> = BTreeMap::new();
-    for &kind in kinds {
+    let kinds = kinds.iter().copied().filter(|kind| *kind != Kind::Across || case.reach.across.is_some());
+    for kind in kinds {
         match lane(kind, case, &right, mock, folder.path(), cores) {
             Ok(lane) => drop(lanes.insert(kind, lane)),
-            Err(error) if kind == Kind::Waybill => void(case, &error, report),
+            Err(error) if kind.is_product() => void(case, kind, &error, report),
             Err(error) => return Err(error.context(format!("{} in case {}", kind.name(), case.name))),
         }
     }
@@ -58,17 +59,17 @@ pub fn run(case: &Case, kinds: &[Kind], pace: Pace, profiled: bool, mock: &Mock,
             break;
         }
         rounds += 1;
-        let mut failed = None;
+        let mut failed = Vec::new();
         for (kind, lane) in &mut lanes {
             match lane.target.measure(&lane.load, pace.window) {
                 Ok(reading) => lane.readings.push(reading),
-                Err(error) if *kind == Kind::Waybill => failed = Some(error),
+                Err(error) if kind.is_product() => failed.push((*kind, error)),
                 Err(error) => return Err(error),
             }
         }
-        if let Some(error) = failed {
-            void(case, &error, report);
-            lanes.remove(&Kind::Waybill);
+        for (kind, error) in failed {
+            void(case, kind, &error, report);
+            lanes.remove(&kind);
         }
     }
     if profiled {
@@ -82,10 +83,10 @@ pub fn run(case: &Case, kinds: &[Kind], pace: Pace, profiled: bool, mock: &Mock,
     tell(case, &lanes, &counted, ceiling, &note, report);
     for (kind, lane) in lanes {
         if let Err(error) = lane.target.end() {
-            if kind != Kind::Waybill {
+            if !kind.is_product() {
                 return Err(error);
             }
-            void(case, &error, report);
+            void(case, kind, &error, report);
         }
     }
     Ok(())
@@ -115,10 +116,10 @@ fn ceiling(case: &Case, direct: &Load, mock: &Mock, pace: Pace, report: &mut Rep
 /// Starts a target, looks closely at a first answer, warms it up.
 fn lane(kind: Kind, case: &Case, right: &[u8], mock: &Mock, folder: &Path, cores: &Cores) -> Result<Lane> {
     let mut target = Target::start(kind, mock.address, folder, &cores.gateway)?;
-    let request = target.request(case.body(&target.model(case.model)))?;
+    let request = target.case_request(case)?;
     let answer = target.client()?.send(&request)?;
     ensure!(answer.head.status == 200, "the first answer is {}: {}", answer.head.status, String::from_utf8_lossy(&answer.body));
-    same(case, right, &answer.body, kind == Kind::Waybill).context("the first answer")?;
+    same(case, right, &answer.body, kind).context("the first answer")?;
     target.settle(1)?;
     let load = Load {
         target: target.address(),
@@ -143,17 +144,26 @@ fn expected(case: &Case, body: &[u8]) -> Result<Expected> {
 }
 
 /// The answer through a target says what the mock's own says, and the product has put its price on it.
-fn same(case: &Case, right: &[u8], seen: &[u8], priced: bool) -> Result<()> {
+fn same(case: &Case, right: &[u8], seen: &[u8], kind: Kind) -> Result<()> {
     if case.stream {
         let contents = |body: &[u8]| body.split(|&byte| byte == b'\n').filter_map(content).map(<[u8]>::to_vec).collect::<Vec<_>>();
         ensure!(contents(right) == contents(seen), "the stream's content is not the mock's");
     } else {
         let (right, seen): (Value, Value) = (serde_json::from_slice(right)?, serde_json::from_slice(seen)?);
-        ensure!(right["choices"] == seen["choices"], "the choices are not the mock's");
-        ensure!(right["usage"]["total_tokens"] == seen["usage"]["total_tokens"], "the usage is not the mock's");
+        let total = if kind == Kind::Across {
+            ensure!(right["choices"][0]["message"]["content"] == seen["content"][0]["text"], "the text is not the mock's");
+            let count = |name: &str| seen["usage"][name].as_u64().unwrap_or_default();
+            Value::from(
+                count("input_tokens") + count("cache_read_input_tokens") + count("cache_creation_input_tokens") + count("output_tokens"),
+            )
+        } else {
+            ensure!(right["choices"] == seen["choices"], "the choices are not the mock's");
+            seen["usage"]["total_tokens"].clone()
+        };
+        ensure!(right["usage"]["total_tokens"] == total, "the usage is not the mock's");
     }
     let text = String::from_utf8_lossy(seen);
-    if priced && !text.contains("\"cost\":") {
+    if kind.is_product() && !text.contains("\"cost\":") {
         bail!("no cost in the answer's usage: {}", text.chars().rev().take(400).collect::<Vec<_>>().iter().rev().collect::<String>());
     }
     Ok(())
@@ -215,6 +225,12 @@ fn tell(case: &Case, lanes: &BTreeMap<Kind, Lane>, counted: &[usize], ceiling: f
                 report.add(name("process.cpu"), over(lane, &whole), "us/request", None, "ledger included, lag 0 at the end");
                 report.add(name("process.ratio"), ratio(&whole), "x bare hyper", case.reach.process_ratio, "");
             }
+            Kind::Across => {
+                report.add(name("data-plane.cpu"), over(lane, &plane), "us/request", None, note);
+                if let Some(express) = lanes.get(&Kind::Waybill) {
+                    across(case, lane, express, counted, report);
+                }
+            }
         }
         if case.stream {
             let chunks = lane.load.expected.chunks() as f64;
@@ -224,8 +240,23 @@ fn tell(case: &Case, lanes: &BTreeMap<Kind, Lane>, counted: &[usize], ceiling: f
     }
 }
 
-fn void(case: &Case, error: &anyhow::Error, report: &mut Report) {
-    report.void(format!("{}.waybill", case.name), "us/request", None, error);
+/// What translation costs beside the express lane, within a round as all ratios.
+fn across(case: &Case, lane: &Lane, express: &Lane, counted: &[usize], report: &mut Report) {
+    let plane = |reading: &Reading| us(reading.data_plane_ns, reading);
+    let pairs = || counted.iter().filter_map(|&round| Some((plane(lane.readings.get(round)?), plane(express.readings.get(round)?))));
+    let name = |what: &str| format!("{}.across.{what}", case.name);
+    let ratio = median(pairs().map(|(across, express)| across / express).collect());
+    let reach = if let Some(Across::Ratio(reach)) = case.reach.across { Some(reach) } else { None };
+    report.add(name("ratio"), ratio, "x express", reach, "Anthropic's dialect before a provider of OpenAI's");
+    if let Some(Across::ChunkUs(reach)) = case.reach.across {
+        let chunks = lane.load.expected.chunks() as f64;
+        let more = median(pairs().map(|(across, express)| (across - express) / chunks).collect());
+        report.add(name("chunk.more"), more, "us/chunk", Some(reach), "beyond the express lane");
+    }
+}
+
+fn void(case: &Case, kind: Kind, error: &anyhow::Error, report: &mut Report) {
+    report.void(format!("{}.{}", case.name, kind.name()), "us/request", None, error);
 }
 
 #[cfg(test)]

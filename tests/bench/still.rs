@@ -20,6 +20,8 @@ use crate::target::{Kind, LIMIT, Target};
 const STREAMS: usize = 1_000;
 /// Most memory of one, KiB.
 const STREAM_REACH: f64 = 30.0;
+/// Most memory of a translated one, as a multiple of one on the express lane.
+const ACROSS_REACH: f64 = 1.3;
 /// Longest start, ms.
 const START_REACH: f64 = 1_000.0;
 /// How long a process is left alone before its memory is read.
@@ -27,12 +29,22 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Memory of idle open streams, bare proxy and product.
 pub fn idle_streams(kinds: &[Kind], mock: &Mock, cores: &Cores, report: &mut Report) -> Result<()> {
+    let mut express = None;
     for &kind in kinds {
         let name = format!("idle-1000.{}.stream", kind.name());
         let reach = (kind == Kind::Waybill).then_some(STREAM_REACH);
         match stream_kib(kind, mock, cores) {
-            Ok(kib) => report.add(name, kib, "KiB/stream", reach, ""),
-            Err(error) if kind == Kind::Waybill => report.void(name, "KiB/stream", reach, &error),
+            Ok(kib) => {
+                report.add(name, kib, "KiB/stream", reach, "");
+                match (kind, express) {
+                    (Kind::Waybill, _) => express = Some(kib),
+                    (Kind::Across, Some(express)) => {
+                        report.add("idle-1000.across.ratio", kib / express, "x express", Some(ACROSS_REACH), "a translated stream");
+                    }
+                    _ => {}
+                }
+            }
+            Err(error) if kind.is_product() => report.void(name, "KiB/stream", reach, &error),
             Err(error) => return Err(error),
         }
     }
@@ -42,7 +54,11 @@ pub fn idle_streams(kinds: &[Kind], mock: &Mock, cores: &Cores, report: &mut Rep
 fn stream_kib(kind: Kind, mock: &Mock, cores: &Cores) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let target = Target::start(kind, mock.address, folder.path(), &cores.gateway)?;
-    let request = target.request(case::body(&target.model("bench-idle"), 1_000, true, false))?;
+    let model = target.model("bench-idle");
+    let request = target.request(match kind {
+        Kind::Across => case::messages_body(&model, 1_000, true),
+        _ => case::body(&model, 1_000, true, false),
+    })?;
     // The first streams bring in code and pools that later ones share.
     let mut clients = open(&target, &request, 20)?;
     sleep(REST);

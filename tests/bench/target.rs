@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use waybill_tests::{Client, Instance, Launch, Process, Request, program};
 
+use crate::case::Case;
 use crate::cpu;
 use crate::gateway;
 use crate::ledger::Ledger;
@@ -31,6 +32,8 @@ pub enum Kind {
     Nginx,
     /// `waybill up`, with keys, routing, intents, events and metrics.
     Waybill,
+    /// The same, asked in Anthropic's dialect before a provider of OpenAI's: everything is translated.
+    Across,
 }
 
 impl Kind {
@@ -40,7 +43,13 @@ impl Kind {
             Self::Hyper => "hyper",
             Self::Nginx => "nginx",
             Self::Waybill => "waybill",
+            Self::Across => "across",
         }
+    }
+
+    /// It is the product.
+    pub fn is_product(self) -> bool {
+        matches!(self, Self::Waybill | Self::Across)
     }
 }
 
@@ -91,8 +100,8 @@ impl Target {
                 let (process, address) = nginx::start(&file, upstream, folder, cores)?;
                 Ok(Self { kind, address, role: Role::Proxy(process) })
             }
-            Kind::Waybill => {
-                let instance = gateway::up(upstream, &folder.join("waybill"), cores)?.start(LIMIT)?;
+            Kind::Waybill | Kind::Across => {
+                let instance = gateway::up(upstream, &folder.join(kind.name()), cores)?.start(LIMIT)?;
                 let ledger = Ledger::new(instance.ready.ops)?;
                 Ok(Self { kind, address: instance.ready.http, role: Role::Product(Box::new(instance), ledger) })
             }
@@ -102,14 +111,21 @@ impl Target {
     /// What the caller names the mock's model.
     pub fn model(&self, model: &str) -> String {
         match self.kind {
-            Kind::Waybill => gateway::model(model),
+            Kind::Waybill | Kind::Across => gateway::model(model),
             Kind::Hyper | Kind::Nginx => model.to_owned(),
         }
     }
 
-    /// A chat request with this body.
+    /// The request of a case.
+    pub fn case_request(&self, case: &Case) -> Result<Request> {
+        let model = self.model(case.model);
+        self.request(if self.kind == Kind::Across { case.messages_body(&model) } else { case.body(&model) })
+    }
+
+    /// A request with this body, which is in the dialect that this target is asked in.
     pub fn request(&self, body: String) -> Result<Request> {
-        let request = Request::post("/v1/chat/completions", body);
+        let path = if self.kind == Kind::Across { "/v1/messages" } else { "/v1/chat/completions" };
+        let request = Request::post(path, body);
         Ok(match &self.role {
             Role::Proxy(_) => request,
             Role::Product(instance, _) => request.bearer(instance.ready.api_key.as_deref().context("the first start gives a key")?),
@@ -167,7 +183,7 @@ impl Target {
             named.map(|thread| thread.run_ns).sum::<u64>()
         };
         let data_plane_ns = match self.kind {
-            Kind::Waybill => sum(&DATA_PLANE),
+            Kind::Waybill | Kind::Across => sum(&DATA_PLANE),
             Kind::Hyper | Kind::Nginx => process_ns,
         };
         ensure!(data_plane_ns > 0, "no thread is named {}*", DATA_PLANE.join("*, "));
