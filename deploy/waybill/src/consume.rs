@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What the consumer has done so far.
 #[derive(Debug, Default)]
 pub struct Consumed {
-    /// The logs of this process.
-    incarnations: Vec<u64>,
+    /// This process, whose logs may change: one that breaks gives way to a new one.
+    process: u64,
     /// Events that were booked by this process, whoever wrote them.
     pub events: AtomicU64,
     /// Ends of attempts of this process that the ledger has.
@@ -41,9 +41,9 @@ pub struct Consumed {
 }
 
 impl Consumed {
-    /// Nothing yet, of a process with these logs.
-    pub fn of(incarnations: &[u64]) -> Self {
-        Self { incarnations: incarnations.to_vec(), ..Self::default() }
+    /// Nothing yet, of the process that writes its logs under this number.
+    pub fn of(process: u64) -> Self {
+        Self { process, ..Self::default() }
     }
 
     /// Of so many ended attempts of this process, how many the ledger does not have yet.
@@ -124,8 +124,7 @@ async fn commit(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed, batch
         .collect();
     let report = ledger.commit(&records, &cursors).await?;
     consumed.events.fetch_add(report.inserted as u64, Ordering::Relaxed);
-    let own = |record: &&Record| record.kind != Kind::Closed && consumed.incarnations.contains(&record.incarnation);
-    consumed.own_ends.fetch_add(batch.records.iter().filter(own).count() as u64, Ordering::Relaxed);
+    consumed.own_ends.fetch_add(own_ends(reader, &batch, consumed.process), Ordering::Relaxed);
     consumed.quarantined.fetch_add(report.quarantined as u64, Ordering::Relaxed);
     consumed.damaged.fetch_add(batch.damage.len() as u64, Ordering::Relaxed);
     for damage in &batch.damage {
@@ -138,6 +137,12 @@ async fn commit(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed, batch
         reader.release(*incarnation, *position)?;
     }
     Ok(())
+}
+
+/// How many of the batch are ends of attempts of this process.
+fn own_ends(reader: &Reader, batch: &Batch, process: u64) -> u64 {
+    let own: Vec<u64> = batch.cursors.keys().copied().filter(|incarnation| reader.process_of(*incarnation) == Some(process)).collect();
+    batch.records.iter().filter(|record| record.kind != Kind::Closed && own.contains(&record.incarnation)).count() as u64
 }
 
 fn spooled(record: &Record) -> wire::Spooled {

@@ -161,7 +161,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     crate::pepper::check(&*store, &pepper).await?;
 
     let publisher = Publisher::start(Arc::clone(&store)).await?;
-    let consumed = Arc::new(Consumed::of(&incarnations));
+    let consumed = Arc::new(Consumed::of(process));
     let here = Arc::new(Here {
         publisher: publisher.clone(),
         spool: spool.clone(),

@@ -132,6 +132,15 @@ impl Reader {
         self.finished.clear();
     }
 
+    /// The process that writes or wrote this log; `None` if its headers cannot be read or it is gone.
+    pub fn process_of(&self, incarnation: u64) -> Option<u64> {
+        let standing = self.spool.inner().standings().into_iter().find(|(known, _)| *known == incarnation);
+        match standing?.1 {
+            Standing::Live(shared) => Some(shared.header.identity.process),
+            Standing::Dead(header) => header.map(|header| header.identity.process),
+        }
+    }
+
     /// Deletes what the consumer has committed: whole segments behind the cursor, and the folder of a closed log whose end the cursor is.
     /// Returns whether the log is gone, and with it the need for its cursor. May die at any point and be called again.
     pub fn release(&mut self, incarnation: u64, cursor: Position) -> Result<bool, ReadError> {

@@ -285,6 +285,9 @@ fn a_failed_write_poisons_the_log_and_it_is_retired_with_doubt() {
     assert_eq!((events.len(), &events[2].3[..]), (4, b"orphan of open".as_slice()));
     let mut next = spool.open(identity(6)).unwrap();
     run(&mut next, 10..12);
+    // Retired or in its place, both are this process's: what it has booked is told by the process, not by a list of logs.
+    let reader = spool.reader([]);
+    assert_eq!([5, 6, 7].map(|log| reader.process_of(log)), [Some(77), Some(77), None]);
 }
 
 #[test]
