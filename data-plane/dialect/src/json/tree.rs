@@ -1,7 +1,10 @@
 //! A text as a tree of slices, for translation: one scan, and nothing is unescaped or copied.
 
-use super::scan::{Error, Kind, Scan, ScanLimits};
+use super::scan::{Error, ErrorKind, Kind, Scan, ScanLimits};
 use super::string::Text;
+
+/// Most values of a text that is read as a tree, elements of arrays too: a tree takes some fifty times the bytes of `[0,0,0,…`.
+const MOST_VALUES: u32 = 250_000;
 
 /// A value of the text it was read from.
 #[derive(Clone, Debug)]
@@ -31,47 +34,10 @@ pub(crate) struct Members<'a>(Vec<(Text<'a>, Tree<'a>)>);
 impl<'a> Tree<'a> {
     /// Reads a whole text. The values of members with an `opaque` name are not looked into.
     pub(crate) fn read(text: &'a [u8], limits: ScanLimits, opaque: &[&str]) -> Result<Self, Error> {
-        let mut scan = Scan::new(text, limits);
-        let tree = Self::value(text, &mut scan, opaque, false)?;
-        scan.end()?;
+        let mut reader = Reader { text, scan: Scan::new(text, limits), opaque, values_left: limits.keys.min(MOST_VALUES) };
+        let tree = reader.value(false)?;
+        reader.scan.end()?;
         Ok(tree)
-    }
-
-    /// Depth is bounded by the scan's limit, so that no input can exhaust the stack.
-    fn value(text: &'a [u8], scan: &mut Scan<'a>, opaque: &[&str], is_opaque: bool) -> Result<Self, Error> {
-        let kind = scan.peek()?;
-        let start = scan.at();
-        let node = match kind {
-            Kind::Array | Kind::Object if is_opaque => {
-                scan.skip()?;
-                Node::Opaque(kind)
-            }
-            Kind::Null => {
-                scan.skip()?;
-                Node::Null
-            }
-            Kind::Bool => Node::Bool(scan.bool()?),
-            Kind::Number => Node::Number(scan.number()?),
-            Kind::String => Node::String(scan.string()?),
-            Kind::Array => {
-                let mut elements = Vec::new();
-                let mut inside = scan.array()?;
-                while scan.element(&mut inside)? {
-                    elements.push(Self::value(text, scan, opaque, false)?);
-                }
-                Node::Array(elements)
-            }
-            Kind::Object => {
-                let mut members = Vec::with_capacity(4);
-                let mut inside = scan.object()?;
-                while let Some(key) = scan.key(&mut inside)? {
-                    let is_opaque = opaque.iter().any(|name| key.is(name));
-                    members.push((key, Self::value(text, scan, opaque, is_opaque)?));
-                }
-                Node::Object(Members(members))
-            }
-        };
-        Ok(Self { raw: text.get(start..scan.at()).unwrap_or_default(), node })
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -88,6 +54,53 @@ impl<'a> Tree<'a> {
             Node::Array(_) | Node::Opaque(Kind::Array) => "an array",
             Node::Object(_) | Node::Opaque(_) => "an object",
         }
+    }
+}
+
+struct Reader<'a, 'o> {
+    text: &'a [u8],
+    scan: Scan<'a>,
+    opaque: &'o [&'o str],
+    values_left: u32,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Depth is bounded by the scan's limit, so that no input can exhaust the stack.
+    fn value(&mut self, is_opaque: bool) -> Result<Tree<'a>, Error> {
+        let kind = self.scan.peek()?;
+        let start = self.scan.at();
+        self.values_left = self.values_left.checked_sub(1).ok_or(Error { at: start, kind: ErrorKind::TooManyKeys })?;
+        let node = match kind {
+            Kind::Array | Kind::Object if is_opaque => {
+                self.scan.skip()?;
+                Node::Opaque(kind)
+            }
+            Kind::Null => {
+                self.scan.skip()?;
+                Node::Null
+            }
+            Kind::Bool => Node::Bool(self.scan.bool()?),
+            Kind::Number => Node::Number(self.scan.number()?),
+            Kind::String => Node::String(self.scan.string()?),
+            Kind::Array => {
+                let mut elements = Vec::new();
+                let mut inside = self.scan.array()?;
+                while self.scan.element(&mut inside)? {
+                    elements.push(self.value(false)?);
+                }
+                Node::Array(elements)
+            }
+            Kind::Object => {
+                let mut members = Vec::with_capacity(4);
+                let mut inside = self.scan.object()?;
+                while let Some(key) = self.scan.key(&mut inside)? {
+                    let is_opaque = self.opaque.iter().any(|name| key.is(name));
+                    members.push((key, self.value(is_opaque)?));
+                }
+                Node::Object(Members(members))
+            }
+        };
+        Ok(Tree { raw: self.text.get(start..self.scan.at()).unwrap_or_default(), node })
     }
 }
 
@@ -118,5 +131,27 @@ impl<'a> Members<'a> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_made_of_slices_and_its_size_is_bounded() {
+        let text = br#"{"a":[1,{"b":"x\n"}],"opaque":{"c":[1]},"a2":null,"d":1,"d":2}"#;
+        let tree = Tree::read(text, ScanLimits::ANSWER, &["opaque"]).expect("JSON");
+        let Node::Object(mut members) = tree.node else { panic!("an object") };
+        assert!(matches!(members.take("opaque").map(|tree| tree.node), Some(Node::Opaque(Kind::Object))));
+        assert_eq!(members.take("a").map(|tree| tree.raw), Some(br#"[1,{"b":"x\n"}]"#.as_slice()));
+        assert!(members.get("a2").is_some() && members.take("a2").is_none(), "null is not there");
+        assert_eq!(members.take("d").map(|tree| tree.raw), Some(b"2".as_slice()), "the last of equal names");
+        assert!(members.is_empty());
+
+        let many = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+        let limits = ScanLimits { depth: 64, keys: 10 };
+        assert!(Tree::read(many(9).as_bytes(), limits, &[]).is_ok());
+        assert_eq!(Tree::read(many(10).as_bytes(), limits, &[]).map(|_| ()).map_err(|error| error.kind), Err(ErrorKind::TooManyKeys));
     }
 }
