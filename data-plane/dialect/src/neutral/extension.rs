@@ -78,6 +78,11 @@ impl Extension {
         }
     }
 
+    /// Takes over all members of `other`.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.members.append(&mut other.members);
+    }
+
     fn push(&mut self, name: Text, raw: Raw, sort: Sort) {
         self.members.push(Member { name, raw, sort });
     }

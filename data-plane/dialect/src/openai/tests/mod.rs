@@ -3,6 +3,7 @@
 mod answer;
 mod errors;
 mod nulls;
+mod prompt_read;
 mod request;
 mod splice;
 mod stream;
