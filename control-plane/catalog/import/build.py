@@ -25,6 +25,12 @@ Rules
 - A price that changes with the hour (DeepSeek) is taken at its dearest, and the item says so in its note.
 - An offer with a price that no meter can hold is left out: its bill could not be right.
 - A price of 0 for cached input beside a price for input means "not listed" at the sources, so it is left out and input's price holds.
+- Anthropic: a model that litellm, packed later than the base, does not have any more is left out. Its limits and capabilities are litellm's where
+  that has a source. Writing a cache that lives an hour costs what litellm says, else twice input (the author's published rule). Searches are priced
+  each, at the author's published 10 USD per thousand where no entry says otherwise. Fast mode is the tier `fast`. Prices of long contexts are
+  those in force at litellm: at present only claude-haiku-5-5 has any.
+- Reasoning controls are models.dev's reasoning_options. For Anthropic litellm adds `adaptive` (adaptive thinking), `effort` (an output_config),
+  `budget_tokens` (legacy thinking, and reasoning models without the adaptive one) and `toggle` (reasoning that is not always on).
 - One canonical slug never stands for two models; offers that would share one within a provider are told apart or refused.
 """
 
@@ -38,7 +44,7 @@ from decimal import Decimal
 
 sys.dont_write_bytecode = True
 
-from names import AUTHORS_OWN, FAMILIES, GENAI, LEFT_OUT, LITELLM, MODELS_DEV, NOT_CHAT, OPENROUTER_LIST, PROVIDERS, is_chat, slug_of
+from names import AUTHORS_OWN, FAMILIES, GENAI, LEFT_OUT, LITELLM, MODELS_DEV, NOT_CHAT, NOTES, OPENROUTER_LIST, PROVIDERS, is_chat, slug_of
 from rates import (
     INPUT,
     ORDER,
@@ -53,10 +59,13 @@ from rates import (
     request_fee,
     said,
     say,
+    search_fee,
     settle,
     text_of,
     whole,
     with_bands,
+    with_fast,
+    with_hour,
     with_input,
 )
 
@@ -67,6 +76,7 @@ PARAMETERS = {
 }
 INPUTS = {"text": "text", "image": "image", "pdf": "file", "file": "file", "audio": "audio", "video": "video"}
 INPUT_ORDER = ["text", "image", "file", "audio", "video"]
+CONTROLS = ["effort", "budget_tokens", "toggle", "adaptive"]
 
 # Of what the base does not have: other kinds of endpoints, moving aliases, experiments, and names with a price of their own making.
 NOT_ADDED = re.compile(r"audio|realtime|search|latest|exp|auto|vibe-cli|\bpreview-\d\d-\d\d")
@@ -120,14 +130,47 @@ def parameters_of(provider, offer, slug, listed):
     own |= {"max_tokens"} if provider != "openai" else {"max_tokens", "max_completion_tokens"}
     if provider != "openai" or not offer.get("reasoning"):
         own |= {"stop"}
+    if provider == "anthropic":
+        own |= {"max_completion_tokens"}
+        own |= {"parallel_tool_calls"} if offer.get("tool_call") else set()
+        own |= {"top_k"} if offer.get("temperature") else set()
+        own |= {"verbosity"} if "effort" in controls(offer) else set()
     # The author's own endpoint takes what the list of OpenRouter says of the model, unless the offer says no.
     if PROVIDERS[provider][3] == slug.split("/")[0]:
         refused = set()
         refused |= set() if offer.get("tool_call", True) else {"tools", "tool_choice", "parallel_tool_calls"}
         refused |= set() if offer.get("temperature", True) else {"temperature", "top_p"}
+        refused |= {"top_k"} if provider == "anthropic" and not offer.get("temperature") else set()
         refused |= {"max_completion_tokens"} if provider == "mistral" else set()
         own |= set(listed.get(slug, ())) & PARAMETERS - refused
     return sorted(own)
+
+
+def anthropic(offer, entry):
+    """The offer with the limits and capabilities of the newer collection."""
+    sourced = "source" in entry
+    limit = {"context": entry["max_input_tokens"], "output": entry["max_output_tokens"]} if sourced else offer["limit"]
+    own = {option["type"] for option in offer.get("reasoning_options", [])}
+    own |= {"adaptive"} if entry.get("supports_adaptive_thinking") else set()
+    own |= {"effort"} if entry.get("supports_output_config") else set()
+    legacy = entry.get("supports_legacy_thinking") or not entry.get("supports_adaptive_thinking")
+    own |= {"budget_tokens"} if entry.get("supports_reasoning") and legacy else set()
+    own |= {"toggle"} if entry.get("supports_reasoning") and not entry.get("thinking_always_on") else set()
+    return {
+        **offer,
+        "limit": limit,
+        "tool_call": entry.get("supports_function_calling", False),
+        "structured_output": entry.get("supports_native_structured_output", False),
+        "reasoning": entry.get("supports_reasoning", False),
+        "reasoning_options": [{"type": control} for control in CONTROLS if control in own],
+        "temperature": entry.get("supports_sampling_params", True),
+    }
+
+
+def controls(offer):
+    """How reasoning is steered, in the words that an Endpoint has for it."""
+    found = {option.get("type") for option in offer.get("reasoning_options", [])}
+    return [control for control in CONTROLS if control in found]
 
 
 def item_of(slug, name, offer, rates, taken, parameters, note=None):
@@ -144,6 +187,8 @@ def item_of(slug, name, offer, rates, taken, parameters, note=None):
         "parameters": parameters,
         "rates": written(rates),
     }
+    if steered := controls(offer):
+        item["reasoning"] = steered
     if taken:
         item["from"] = LITELLM
     if note:
@@ -161,7 +206,9 @@ def ends(entry):
     return entry is not None and str(entry.get("deprecation_date") or "9") <= BUILT
 
 
-def note_of(entry):
+def note_of(provider, name, entry):
+    if (provider, name) in NOTES:
+        return NOTES[provider, name]
     return "off-peak hours are cheaper at the provider; this is the price of the others" if entry and "off_peak_pricing" in entry else None
 
 
@@ -186,6 +233,11 @@ def from_models_dev(provider, sources):
         if provider == "nvidia" and not offer.get("tool_call"):
             # The collection lists every kind of model of this host; those that call tools are chat models.
             continue
+        if provider == "anthropic":
+            if third is None:
+                say(provider, name, f"left out: {LITELLM}, packed later, does not have it any more")
+                continue
+            offer = anthropic(offer, third)
         if provider == "openai":
             endpoints = (third or {}).get("supported_endpoints", ["/v1/chat/completions"])
             if third is None or third.get("mode") != "chat" or "/v1/chat/completions" not in endpoints:
@@ -201,6 +253,8 @@ def from_models_dev(provider, sources):
             continue
         rates, taken, confirmed = settle(provider, name, cleaned(provider, name, rates), genai.get(name.lower()), third)
         rates.update(request_fee(provider, third))
+        if provider == "anthropic":
+            rates = with_fast(with_hour(rates), third) | search_fee(third)
         if provider == "perplexity" and ("request", "", 0) not in rates:
             say(provider, name, "left out: its fee per request is not known")
             continue
@@ -209,7 +263,7 @@ def from_models_dev(provider, sources):
             continue
         base = offer.get("base_model")
         slug = slug_of(provider, name, base if bases[base] == 1 else None)
-        yield item_of(slug, name, offer, cleaned(provider, name, rates), taken, parameters_of(provider, offer, slug, listed), note_of(third))
+        yield item_of(slug, name, offer, cleaned(provider, name, rates), taken, parameters_of(provider, offer, slug, listed), note_of(provider, name, third))
     yield from from_litellm(provider, sources, offers, listed)
 
 
@@ -256,9 +310,12 @@ def from_litellm(provider, sources, offers, listed):
             "temperature": not entry.get("supports_reasoning", False),
         }
         offer = {**offer, "name": name}
+        if provider == "anthropic":
+            offer = anthropic(offer, entry)
+            rates = with_fast(with_hour(rates), entry) | search_fee(entry)
         slug = slug_of(provider, name, None)
         say(provider, name, f"added from {LITELLM}")
-        yield item_of(slug, name, offer, cleaned(provider, name, rates), True, parameters_of(provider, offer, slug, listed), note_of(entry))
+        yield item_of(slug, name, offer, cleaned(provider, name, rates), True, parameters_of(provider, offer, slug, listed), note_of(provider, name, entry))
 
 
 def from_openrouter(provider, sources):
@@ -286,6 +343,7 @@ def from_openrouter(provider, sources):
             "name": model["name"],
             "limit": {"context": top.get("context_length") or model["context_length"], "output": top.get("max_completion_tokens")},
             "modalities": {"input": shape["input_modalities"], "output": shape["output_modalities"]},
+            "reasoning_options": offers.get(name, {}).get("reasoning_options", []),
         }
         item = item_of(name, name, offer, cleaned(provider, name, rates), None, sorted(set(model["supported_parameters"]) & PARAMETERS))
         item["created"] = int(model["created"])
@@ -330,6 +388,7 @@ def from_genai_routers(provider, sources):
                 "limit": {"context": entry.get("context_window") or 0},
                 "release_date": offer.get("release_date"),
                 "modalities": offer.get("modalities", {"input": ["text"], "output": ["text"]}),
+                "reasoning_options": offer.get("reasoning_options", []),
             }
             slug = slug_of(provider, entry["id"], offer.get("base_model"))
             yield item_of(slug, name, shape, cleaned(provider, name, rates), False, [])
@@ -364,6 +423,8 @@ def write(folder, provider, items, sources):
         source += f"; prices of {newer_prices} items from {own['repo']} {own['commit'][:12]} (MIT), {own['date']}, where it is newer"
     if taken:
         source += f"; prices of {taken} items from BerriAI/litellm 1.106.2 (MIT), 2026-10-21, where it is newer"
+    if provider == "anthropic":
+        source += "; limits, searches and reasoning controls of BerriAI/litellm 1.106.2 (MIT), 2026-10-21"
     if provider == "perplexity":
         source += "; fees per request of BerriAI/litellm 1.106.2 (MIT)"
     path = os.path.join(folder, f"{provider}.json")

@@ -9,6 +9,7 @@ LITELLM = "litellm"
 # name here -> (id in models.dev, id in genai-prices, prefix in litellm, author of models without one)
 PROVIDERS = {
     "openai": ("openai", "openai", "", "openai"),
+    "anthropic": ("anthropic", "anthropic", "", "anthropic"),
     "openrouter": ("openrouter", "openrouter", "openrouter/", None),
     "groq": ("groq", "groq", "groq/", None),
     "mistral": ("mistral", "mistral", "mistral/", "mistralai"),
@@ -28,7 +29,7 @@ PROVIDERS = {
 }
 
 # Providers that serve their own models, so that a model new at them needs no other name.
-AUTHORS_OWN = {"openai", "mistral", "deepseek", "xai", "gemini", "zai", "moonshot"}
+AUTHORS_OWN = {"openai", "anthropic", "mistral", "deepseek", "xai", "gemini", "zai", "moonshot"}
 
 # Authors under the names that callers know.
 AUTHORS = {
@@ -73,6 +74,11 @@ LEFT_OUT = {
     ("deepseek", "deepseek-reasoner"): "another name of deepseek-v4-flash; elsewhere the slug means DeepSeek R1",
 }
 
+# (provider, its name of the model) -> what a reader should know about its prices.
+NOTES = {
+    ("anthropic", "claude-sonnet-5"): "genai-prices announced 3 for input and 15 for output from 2026-09-01; litellm, packed later, still has these",
+}
+
 # What no chat model has in its name.
 NOT_CHAT = re.compile(
     r"embed|rerank|guard|safety|whisper|tts|transcri|moderation|gliner|nemoretriever|esm|paligemma|bevformer|riva|ocr|-image|flux"
@@ -83,6 +89,10 @@ def slug_of(provider, name, base):
     if (provider, name) in SLUGS:
         return SLUGS[provider, name]
     raw = (base or name).lower()
+    if provider == "anthropic":
+        # Versions have a dash at the author (claude-sonnet-4-5-20250929, claude-opus-4-0) and a dot in the names that callers know.
+        raw = re.sub(r"^(claude-[a-z]+-\d+)-0$", r"\1", raw)
+        raw = re.sub(r"^(claude-[a-z]+-\d+)-(\d{1,2})(?=-|$)", r"\1.\2", raw)
     if provider == "fireworks" and not base:
         raw = re.sub(r"(?<=\d)p(?=\d)", ".", raw.rsplit("/", 1)[-1])
     author, _, own = raw.rpartition("/")

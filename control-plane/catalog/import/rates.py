@@ -37,7 +37,7 @@ OPENROUTER_METERS = {
     "audio": "audio_input",
     "image": "image_input",
 }
-ORDER = ["input", "cache_read", "cache_write_5m", "output", "reasoning", "audio_input", "audio_output", "image_input", "request", "search"]
+ORDER = ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning", "audio_input", "audio_output", "image_input", "request", "search"]
 MILLION = Decimal(1_000_000)
 FINEST = Decimal(1).scaleb(-12)
 ROUNDING = Decimal("0.005")
@@ -139,8 +139,10 @@ def rates_of_litellm(entry):
     rates = {}
     for name, value in entry.items():
         found = LITELLM_KEY.fullmatch(name)
-        if found and not found["hour"] and value is not None:
-            key = LITELLM_METERS[found["meter"]], found["tier"] or "", int(found["band"] or 0) * 1000
+        if found and value is not None:
+            meter = LITELLM_METERS[found["meter"]]
+            meter = "cache_write_1h" if found["hour"] and meter == "cache_write_5m" else meter
+            key = meter, found["tier"] or "", int(found["band"] or 0) * 1000
             rates[key] = price(Decimal(str(value)) * MILLION)
     return rates
 
@@ -149,6 +151,7 @@ def rates_of_litellm(entry):
 FALLBACKS = {
     "cache_read": "input",
     "cache_write_5m": "input",
+    "cache_write_1h": "cache_write_5m",
     "audio_input": "input",
     "image_input": "input",
     "reasoning": "output",
@@ -231,6 +234,31 @@ def where(key):
 def agreement(rates, other):
     shared = [key for key in rates if key in other]
     return INPUT in shared and OUTPUT in shared and not any(differs(rates[key], other[key]) for key in shared)
+
+
+def with_hour(rates):
+    """Anthropic's published rule, where no entry says otherwise: a cache that lives an hour is written at twice the price of input."""
+    found = dict(rates)
+    for (meter, tier, band), amount in rates.items():
+        if meter == "input":
+            found.setdefault(("cache_write_1h", tier, band), 2 * amount)
+    return found
+
+
+def with_fast(rates, third):
+    """The tier of Anthropic's fast mode: every token at a multiple of its standard price."""
+    factor = ((third or {}).get("provider_specific_entry") or {}).get("fast")
+    if not factor:
+        return rates
+    return rates | {(meter, "fast", band): amount * factor for (meter, tier, band), amount in rates.items() if not tier and meter != "search"}
+
+
+def search_fee(third):
+    """The price of one search that Anthropic makes: the same for every size of context, and its published one where there is no entry."""
+    fees = set(((third or {}).get("search_context_cost_per_query") or {}).values()) or {Decimal("0.01")}
+    if len(fees) > 1:
+        raise Unpriceable(f"searches at {sorted(fees)}")
+    return {("search", "", 0): price(fee * MILLION) for fee in fees}
 
 
 def request_fee(provider, third):

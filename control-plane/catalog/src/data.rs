@@ -40,6 +40,9 @@ pub(crate) struct Item {
     #[serde(rename = "out")]
     pub(crate) outputs: Vec<String>,
     pub(crate) parameters: Vec<String>,
+    /// How reasoning is steered; empty = unknown.
+    #[serde(default)]
+    pub(crate) reasoning: Vec<String>,
     /// Meter, tier, band, USD per million units.
     pub(crate) rates: Vec<(String, String, u64, String)>,
     /// The collection that the prices were taken from, where it is not the one of the whole file.

@@ -1,6 +1,7 @@
 //! Which providers an environment names.
 
 use waybill_model::check::base_url_fault;
+use waybill_proto::model::v1::SecretHeader;
 
 use crate::providers::{PROVIDERS, Row};
 
@@ -22,6 +23,13 @@ impl Found {
     #[must_use]
     pub fn name(&self) -> String {
         if self.custom { format!("{}-custom", self.row.name) } else { self.row.name.to_owned() }
+    }
+
+    /// How the key goes out; unspecified = as the dialect has it.
+    #[must_use]
+    pub fn secret_header(&self) -> SecretHeader {
+        let is_bearer = self.key_variable.is_some_and(|variable| self.row.bearer_variables.contains(&variable));
+        if is_bearer { SecretHeader::Bearer } else { SecretHeader::Unspecified }
     }
 }
 
@@ -53,7 +61,7 @@ pub fn from_environment(variables: &dyn Fn(&str) -> Option<String>) -> (Vec<Foun
 fn find(row: &'static Row, variables: &dyn Fn(&str) -> Option<String>) -> Result<Option<Found>, Refused> {
     let set = |variable: &str| variables(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let key_variable = row.key_variables.iter().copied().find(|variable| set(variable).is_some());
-    let base_url = set(row.base_url_variable).map(|url| url.trim_end_matches('/').to_owned());
+    let base_url = set(row.base_url_variable).map(|url| with_end(url.trim_end_matches('/'), row.base_url_ends));
     let (base_url, custom) = match base_url {
         None => (row.base_url.to_owned(), false),
         Some(url) if is_of(row, &url) => (row.base_url.to_owned(), false),
@@ -63,6 +71,10 @@ fn find(row: &'static Row, variables: &dyn Fn(&str) -> Option<String>) -> Result
         },
     };
     Ok((custom || key_variable.is_some()).then_some(Found { row, key_variable, base_url, custom }))
+}
+
+fn with_end(url: &str, end: &str) -> String {
+    if url.ends_with(end) { url.to_owned() } else { format!("{url}{end}") }
 }
 
 fn is_of(row: &Row, url: &str) -> bool {

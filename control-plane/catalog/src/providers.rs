@@ -11,8 +11,14 @@ pub struct Row {
     pub display_name: &'static str,
     /// Variables that may hold the key; the first that is set counts.
     pub key_variables: &'static [&'static str],
+    /// The ones of them whose secret goes out as a bearer token though the dialect has another header.
+    pub bearer_variables: &'static [&'static str],
+    /// The dialect it speaks.
+    pub dialect: &'static str,
     /// Variable that may hold another base URL.
     pub base_url_variable: &'static str,
+    /// What clients of this provider put behind the value of that variable by themselves, so that we do too unless it is there.
+    pub base_url_ends: &'static str,
     /// The provider's own base URL.
     pub base_url: &'static str,
     /// Other spellings of it.
@@ -40,7 +46,10 @@ macro_rules! provider {
                 name: $name,
                 display_name: $display_name,
                 key_variables: &[$($key),+],
+                bearer_variables: &[],
+                dialect: "openai",
                 base_url_variable: $base_url_variable,
+                base_url_ends: "",
                 base_url: $base_url,
                 also: &[],
                 asks_usage: AsksUsage::StreamOptions,
@@ -60,9 +69,16 @@ const STOPS: &str = "openrouter.ai/docs/api-reference/streaming, stream cancella
 const GOES_ON: &str = "openrouter.ai/docs/api-reference/streaming, stream cancellation: listed as not stopping";
 const UNLISTED: &str = "openrouter.ai/docs/api-reference/streaming, stream cancellation: not listed, so drained";
 
-/// All known providers. Anthropic is not among them: it speaks a dialect of its own.
+/// All known providers.
 pub const PROVIDERS: &[Row] = &[
     provider!("openai", "OpenAI", ["OPENAI_API_KEY"], "OPENAI_BASE_URL", "https://api.openai.com/v1", STOPS, hang_up: HangUp::Cancel),
+    // Its clients read both key variables: the first as `x-api-key`, the second as a bearer token (anthropics/anthropic-sdk-python, README),
+    // and put `/v1/messages` behind the base URL. Usage is part of every stream.
+    provider!(
+        "anthropic", "Anthropic", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"], "ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1", STOPS,
+        bearer_variables: &["ANTHROPIC_AUTH_TOKEN"], dialect: "anthropic", base_url_ends: "/v1", asks_usage: AsksUsage::Always,
+        hang_up: HangUp::Cancel
+    ),
     // It asks many providers, of which some go on; usage comes on request in every recorded answer.
     provider!(
         "openrouter", "OpenRouter", ["OPENROUTER_API_KEY"], "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1",

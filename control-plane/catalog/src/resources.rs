@@ -46,7 +46,8 @@ pub fn resources(found: &[Found]) -> Result<Vec<Resource>, Malformed> {
 /// The Provider of a found row. A custom one has no quirks: nobody knows what answers there.
 pub(crate) fn provider(found: &Found) -> Provider {
     let row = found.row;
-    let common = Provider { dialect: "openai".to_owned(), base_url: found.base_url.clone(), custom: found.custom, ..Provider::default() };
+    let common =
+        Provider { dialect: row.dialect.to_owned(), base_url: found.base_url.clone(), custom: found.custom, ..Provider::default() };
     if found.custom {
         let source = format!("{} of the environment", row.base_url_variable);
         return Provider { display_name: format!("{} at {}", row.display_name, row.base_url_variable), source, ..common };
@@ -64,7 +65,7 @@ pub(crate) fn provider(found: &Found) -> Provider {
 
 pub(crate) fn account(found: &Found) -> ProviderAccount {
     let secret = found.key_variable.map(|variable| SecretRef { env: variable.to_owned(), file: String::new() });
-    ProviderAccount { provider: found.name(), secret, ..ProviderAccount::default() }
+    ProviderAccount { provider: found.name(), secret, secret_header: found.secret_header().into() }
 }
 
 fn price_book(data: &Data) -> PriceBook {
@@ -129,6 +130,7 @@ fn endpoints(found: &Found, data: &Data, models: &BTreeMap<&str, Model>) -> Vec<
                 context_window: differing(item.context, |model| model.context_window),
                 max_output: differing(item.output, |model| model.max_output),
                 supported_parameters: item.parameters.clone(),
+                reasoning_controls: item.reasoning.clone(),
                 ..Endpoint::default()
             };
             resource(name, "catalog", Spec::Endpoint(endpoint))

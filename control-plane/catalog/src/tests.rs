@@ -8,7 +8,11 @@ use waybill_model::{
     money::Picousd,
     resource::{Kind, metadata},
 };
-use waybill_proto::model::v1::{AsksUsage, Endpoint, HangUp, Model, PriceBook, Provider, Resource, resource::Spec};
+use waybill_proto::model::v1::{
+    AsksUsage, Endpoint, HangUp, Model, PriceBook, Provider, ProviderAccount, Resource, SecretHeader, resource::Spec,
+};
+
+mod facts;
 
 use super::{Found, PROVIDERS, SandboxModel, custom, from_environment, is_own, resources, sandbox};
 
@@ -39,7 +43,7 @@ macro_rules! specs {
     };
 }
 
-specs!(providers: Provider, models: Model, endpoints: Endpoint, books: PriceBook);
+specs!(accounts: ProviderAccount, providers: Provider, models: Model, endpoints: Endpoint, books: PriceBook);
 
 #[test]
 fn every_provider_is_found_by_its_key_and_checks_clean() {
@@ -100,89 +104,24 @@ fn every_price_is_used_by_an_endpoint_and_no_provider_is_all_free() {
     }
 }
 
-/// Provider, its name of the model, meter, tier, band, USD per million. Written by hand, apart from the data and the script that makes it.
-const PRICES: &[(&str, &str, &str, &str, u64, &str)] = &[
-    ("openai", "gpt-4o", "input", "", 0, "2.50"),
-    ("openai", "gpt-4o", "cache_read", "", 0, "1.25"),
-    ("openai", "gpt-4o", "output", "", 0, "10.00"),
-    ("openai", "gpt-4o-mini", "input", "", 0, "0.15"),
-    ("openai", "gpt-4o-mini", "output", "", 0, "0.60"),
-    ("openai", "gpt-4.1", "input", "", 0, "2.00"),
-    ("openai", "gpt-4.1", "output", "", 0, "8.00"),
-    ("openai", "gpt-5", "input", "", 0, "1.25"),
-    ("openai", "gpt-5", "cache_read", "", 0, "0.125"),
-    ("openai", "gpt-5", "output", "", 0, "10.00"),
-    ("openai", "gpt-5", "input", "flex", 0, "0.625"),
-    ("openai", "gpt-5", "input", "priority", 0, "2.50"),
-    ("openai", "gpt-5-nano", "input", "", 0, "0.05"),
-    ("openai", "gpt-5-nano", "cache_read", "", 0, "0.005"),
-    ("groq", "llama-3.3-70b-versatile", "input", "", 0, "0.59"),
-    ("groq", "llama-3.3-70b-versatile", "output", "", 0, "0.79"),
-    ("groq", "llama-3.1-8b-instant", "input", "", 0, "0.05"),
-    ("mistral", "mistral-large-latest", "input", "", 0, "0.50"),
-    ("mistral", "mistral-large-latest", "output", "", 0, "1.50"),
-    ("gemini", "gemini-2.5-pro", "input", "", 0, "1.25"),
-    ("gemini", "gemini-2.5-pro", "input", "", 200_000, "2.50"),
-    ("gemini", "gemini-2.5-pro", "output", "", 0, "10.00"),
-    ("gemini", "gemini-2.5-pro", "output", "", 200_000, "15.00"),
-    ("gemini", "gemini-2.5-flash", "input", "", 0, "0.30"),
-    ("gemini", "gemini-2.5-flash", "audio_input", "", 0, "1.00"),
-    ("perplexity", "sonar", "request", "", 0, "5000"),
-    ("moonshot", "kimi-k2-thinking", "output", "", 0, "2.50"),
-    ("openrouter", "anthropic/claude-sonnet-4.5", "input", "", 0, "3.00"),
-    ("openrouter", "anthropic/claude-sonnet-4.5", "cache_write_5m", "", 0, "3.75"),
-    ("openrouter", "anthropic/claude-sonnet-4.5", "output", "", 0, "15.00"),
-    ("openrouter", "anthropic/claude-sonnet-4.5", "input", "", 200_000, "6.00"),
-    ("openrouter", "google/gemini-2.5-pro", "input", "", 200_000, "2.50"),
-    // Input at 1.25 and storage for five minutes at 4.50 an hour and million tokens.
-    ("openrouter", "google/gemini-2.5-pro", "cache_write_5m", "", 0, "1.625"),
-];
-
 #[test]
-fn known_prices_are_right() {
-    let made = resources(&everything()).expect("readable data");
-    let books: HashMap<&str, &PriceBook> = books(&made).into_iter().collect();
-    let mut wrong = String::new();
-    for (provider, item, meter, tier, band, expected) in PRICES {
-        let entries = books.get(provider).map(|book| book.entries.as_slice()).unwrap_or_default();
-        let rates = entries.iter().filter(|entry| entry.item == *item).flat_map(|entry| &entry.rates);
-        let found: Vec<_> = rates
-            .filter(|rate| rate.meter == *meter && rate.tier == *tier && rate.above_input_tokens == *band)
-            .map(|rate| rate.usd_per_million.parse::<Picousd>())
-            .collect();
-        if found != [expected.parse::<Picousd>()] {
-            wrong += &format!("{provider} {item} {meter} {tier} {band}: {found:?} is not {expected}\n");
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
-}
-
-#[test]
-fn known_models_have_their_canonical_slugs() {
-    let made = resources(&everything()).expect("readable data");
-    let slugs: HashMap<(&str, &str), &str> = endpoints(&made)
-        .into_iter()
-        .map(|(_, endpoint)| ((endpoint.provider.as_str(), endpoint.provider_model.as_str()), endpoint.model.as_str()))
-        .collect();
-    for (provider, item, expected) in [
-        ("openai", "gpt-4o", "openai/gpt-4o"),
-        ("openrouter", "openai/gpt-4o", "openai/gpt-4o"),
-        ("groq", "llama-3.3-70b-versatile", "meta-llama/llama-3.3-70b-instruct"),
-        ("groq", "openai/gpt-oss-120b", "openai/gpt-oss-120b"),
-        ("cerebras", "gpt-oss-120b", "openai/gpt-oss-120b"),
-        ("huggingface", "meta-llama/Llama-3.3-70B-Instruct:together", "meta-llama/llama-3.3-70b-instruct"),
-        ("fireworks", "accounts/fireworks/models/qwen3p7-plus", "qwen/qwen3.7-plus"),
-        ("together", "MiniMaxAI/MiniMax-M2.7", "minimax/minimax-m2.7"),
-        ("mistral", "mistral-large-latest", "mistralai/mistral-large-latest"),
-        ("xai", "grok-4.3", "x-ai/grok-4.3"),
-        ("zai", "glm-5", "z-ai/glm-5"),
-        ("gemini", "gemini-2.5-pro", "google/gemini-2.5-pro"),
-        ("moonshot", "kimi-k2.7-code-highspeed", "moonshotai/kimi-k2.7-code-highspeed"),
+fn the_secret_goes_out_as_its_variable_says() {
+    for (variables, custom_url, expected) in [
+        (&[("ANTHROPIC_API_KEY", "k")][..], None, SecretHeader::Unspecified),
+        (&[("ANTHROPIC_AUTH_TOKEN", "k")][..], None, SecretHeader::Bearer),
+        (&[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_AUTH_TOKEN", "k")][..], None, SecretHeader::Unspecified),
+        (&[("ANTHROPIC_AUTH_TOKEN", "k")][..], Some(("ANTHROPIC_BASE_URL", "http://10.0.0.7:8000")), SecretHeader::Bearer),
+        (&[("OPENAI_API_KEY", "k")][..], None, SecretHeader::Unspecified),
     ] {
-        assert_eq!(slugs.get(&(provider, item)), Some(&expected), "{provider} {item}");
+        let variables: Vec<_> = variables.iter().copied().chain(custom_url).collect();
+        let found = found(&variables);
+        let made = if custom_url.is_some() { custom(&found[0], &[]) } else { resources(&found).expect("readable data") };
+        assert_eq!(check(&made), []);
+        let headers: Vec<_> = accounts(&made).iter().map(|(_, account)| account.secret_header()).collect();
+        assert_eq!(headers, [expected], "{variables:?}");
+        let dialects: HashSet<_> = providers(&made).iter().map(|(_, provider)| provider.dialect.as_str()).collect();
+        assert_eq!(dialects, HashSet::from([found[0].row.dialect]), "{variables:?}");
     }
-    // Elsewhere this slug is another model.
-    assert_eq!(slugs.get(&("deepseek", "deepseek-chat")), None);
 }
 
 #[test]
@@ -197,12 +136,15 @@ fn a_model_that_several_serve_promises_what_each_of_them_takes() {
 
 #[test]
 fn quirks_are_facts_with_a_source() {
-    let stopping = ["openai", "fireworks", "together", "deepinfra", "novita", "xai", "deepseek"];
+    let stopping = ["openai", "anthropic", "fireworks", "together", "deepinfra", "novita", "xai", "deepseek"];
     for row in PROVIDERS {
         assert!(!row.source.is_empty(), "{}", row.name);
         assert_eq!(row.hang_up == HangUp::Cancel, stopping.contains(&row.name), "{}: only listed providers stop billing", row.name);
         assert_eq!(row.takes_gateway_fields, row.name == "openrouter", "{}", row.name);
-        assert_eq!(row.asks_usage == AsksUsage::Always, row.name == "mistral", "{}", row.name);
+        assert_eq!(row.asks_usage == AsksUsage::Always, ["anthropic", "mistral"].contains(&row.name), "{}", row.name);
+        assert_eq!(row.dialect, if row.name == "anthropic" { "anthropic" } else { "openai" }, "{}", row.name);
+        assert!(row.bearer_variables.iter().all(|variable| row.key_variables.contains(variable)), "{}", row.name);
+        assert!(row.base_url.ends_with(row.base_url_ends), "{}", row.name);
         assert_eq!(base_url_fault(row.base_url), None, "{}", row.name);
         assert!(row.base_url.starts_with("https://"), "{}: a key never travels in the clear", row.name);
     }
@@ -221,7 +163,20 @@ fn the_environment_is_read_as_the_table_says() {
         (&[("OPENAI_API_KEY", "")], &[]),
         (&[("OPENAI_API_KEY", "  ")], &[]),
         (&[("UNKNOWN_API_KEY", "k")], &[]),
-        (&[("ANTHROPIC_API_KEY", "k")], &[]),
+        (&[("ANTHROPIC_API_KEY", "k")], &[("anthropic", "https://api.anthropic.com/v1", Some("ANTHROPIC_API_KEY"))]),
+        (
+            &[("ANTHROPIC_AUTH_TOKEN", "k"), ("ANTHROPIC_BASE_URL", "https://api.anthropic.com/")],
+            &[("anthropic", "https://api.anthropic.com/v1", Some("ANTHROPIC_AUTH_TOKEN"))],
+        ),
+        (
+            &[("ANTHROPIC_AUTH_TOKEN", "k"), ("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1")],
+            &[("anthropic", "https://api.anthropic.com/v1", Some("ANTHROPIC_API_KEY"))],
+        ),
+        (&[("ANTHROPIC_BASE_URL", "http://10.0.0.7:8000")], &[("anthropic-custom", "http://10.0.0.7:8000/v1", None)]),
+        (
+            &[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_BASE_URL", "http://10.0.0.7:8000/api/v1/")],
+            &[("anthropic-custom", "http://10.0.0.7:8000/api/v1", Some("ANTHROPIC_API_KEY"))],
+        ),
         (&[("OPENAI_API_KEY", "k")], &[("openai", "https://api.openai.com/v1", Some("OPENAI_API_KEY"))]),
         (
             &[("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", "https://API.openai.com/v1/")],

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, time::Duration};
 
 use bytes::BytesMut;
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, Request, header};
 use waybill_model::snapshot::Origin;
 
 use crate::{Connector, Exchange, Failure, Payload, Pool, Progress};
@@ -20,7 +20,7 @@ pub enum GetError {
     /// The document is longer than the limit.
     #[error("its answer is longer than {0} bytes")]
     TooLarge(usize),
-    /// The path or the key cannot be sent.
+    /// The path cannot be sent.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     /// No TLS.
@@ -31,19 +31,15 @@ pub enum GetError {
 /// Longest wait for a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
-/// Reads a document of at most so many bytes. It has no deadline of its own.
+/// Reads a document of at most so many bytes, asking for it with these headers besides. It has no deadline of its own.
 ///
 /// # Errors
 /// See [`GetError`].
-pub async fn get(origin: &Origin, path: &str, bearer: Option<&str>, limit: usize) -> Result<Vec<u8>, GetError> {
+pub async fn get(origin: &Origin, path: &str, headers: HeaderMap, limit: usize) -> Result<Vec<u8>, GetError> {
     let pool = Pool::new(Connector::new(CONNECT_TIME)?);
     let mut request =
         Request::get(path).header(header::HOST, &*origin.authority).header(header::ACCEPT, "application/json").body(Payload::default())?;
-    if let Some(bearer) = bearer {
-        let mut value = HeaderValue::from_str(&format!("Bearer {bearer}")).map_err(http::Error::from)?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
+    request.headers_mut().extend(headers);
     let mut exchange = Exchange::start(&pool, origin, request).await?;
     let head = poll_fn(|context| exchange.poll_head(context)).await?;
     if !head.status.is_success() {

@@ -9,13 +9,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, InvalidHeaderValue},
+};
 use waybill_catalog::{Found, SandboxModel};
 use waybill_model::{
     compile::parse_base_url,
     resource::{Kind, metadata},
     world::World,
 };
-use waybill_proto::model::v1::{Resource, resource::Spec};
+use waybill_proto::model::v1::{Resource, SecretHeader, resource::Spec};
 use waybill_sandbox::{Listen, Options, Sandbox, models};
 
 /// How long a base URL of the operator's own may take to list its models at start.
@@ -23,6 +27,8 @@ const MODELS_TIME: Duration = Duration::from_secs(5);
 
 /// Longest list of models that is read.
 const MODELS_BYTES: usize = 4 << 20;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// When the sandbox answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -63,7 +69,8 @@ pub fn discover(listeners: &[SocketAddr]) -> Result<Discovered> {
         ));
     }
     for found in &custom {
-        match list_models(found) {
+        let key = found.key_variable.and_then(|name| env::var(name).ok());
+        match list_models(found, key.as_deref()) {
             Ok(ids) => {
                 let made = waybill_catalog::custom(found, &ids);
                 let (models, _) = served(&made, &found.name());
@@ -155,13 +162,13 @@ pub fn gone<'world>(world: &'world World, resources: &[Resource]) -> Vec<(Kind, 
 }
 
 /// Asks a base URL of the operator's own for its models, through the same door as every request.
-fn list_models(found: &Found) -> Result<Vec<String>> {
+fn list_models(found: &Found, key: Option<&str>) -> Result<Vec<String>> {
     let (origin, path) = parse_base_url(&found.base_url).map_err(anyhow::Error::msg)?;
-    let key = found.key_variable.and_then(|name| env::var(name).ok());
+    let (query, headers) = asking(found, key).context("the key cannot be sent")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let body = runtime.block_on(async {
-        let path = format!("{path}/models");
-        let answer = waybill_upstream::get(&origin, &path, key.as_deref(), MODELS_BYTES);
+        let path = format!("{path}/models{query}");
+        let answer = waybill_upstream::get(&origin, &path, headers, MODELS_BYTES);
         tokio::time::timeout(MODELS_TIME, answer)
             .await
             .with_context(|| format!("no answer within {MODELS_TIME:?}"))?
@@ -170,4 +177,59 @@ fn list_models(found: &Found) -> Result<Vec<String>> {
     let list: serde_json::Value = serde_json::from_slice(&body).context("its answer to GET /models is no JSON")?;
     let models = list["data"].as_array().or_else(|| list["models"].as_array()).context("its answer to GET /models has no list")?;
     Ok(models.iter().filter_map(|model| model["id"].as_str().or_else(|| model["name"].as_str())).map(str::to_owned).collect())
+}
+
+/// Query and headers of a question for the models. Anthropic's list comes in pages, of which this asks for the longest.
+fn asking(found: &Found, key: Option<&str>) -> Result<(&'static str, HeaderMap), InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    let is_anthropic = found.row.dialect == "anthropic";
+    if let Some(key) = key {
+        let (name, value) = match found.secret_header() {
+            SecretHeader::XApiKey => (X_API_KEY, key.to_owned()),
+            SecretHeader::Unspecified if is_anthropic => (X_API_KEY, key.to_owned()),
+            SecretHeader::Unspecified | SecretHeader::Bearer => (AUTHORIZATION, format!("Bearer {key}")),
+        };
+        let mut value = HeaderValue::from_str(value.trim())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    if !is_anthropic {
+        return Ok(("", headers));
+    }
+    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    Ok(("?limit=1000", headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asking;
+
+    #[test]
+    fn the_models_of_an_own_base_url_are_asked_for_in_its_dialect() {
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [(&'a str, &'a str)]);
+        let version = ("anthropic-version", "2023-06-01");
+        let rows: &[Row<'_>] = &[
+            (&[("OPENAI_BASE_URL", "http://10.0.0.7/v1")], "", &[]),
+            (&[("OPENAI_BASE_URL", "http://10.0.0.7/v1"), ("OPENAI_API_KEY", "k")], "", &[("authorization", "Bearer k")]),
+            (&[("ANTHROPIC_BASE_URL", "http://10.0.0.7")], "?limit=1000", &[version]),
+            (&[("ANTHROPIC_BASE_URL", "http://10.0.0.7"), ("ANTHROPIC_API_KEY", "k")], "?limit=1000", &[version, ("x-api-key", "k")]),
+            (
+                &[("ANTHROPIC_BASE_URL", "http://10.0.0.7"), ("ANTHROPIC_AUTH_TOKEN", "k")],
+                "?limit=1000",
+                &[version, ("authorization", "Bearer k")],
+            ),
+        ];
+        for (variables, query, expected) in rows {
+            let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let (found, _) = waybill_catalog::from_environment(&value);
+            let key = found[0].key_variable.and_then(value);
+            let (asked, headers) = asking(&found[0], key.as_deref()).expect("headers");
+            let mut sent: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
+            sent.sort_unstable();
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!((asked, sent), (*query, expected), "{variables:?}");
+            assert!(!format!("{headers:?}").contains("k\""), "a key is printed");
+        }
+    }
 }

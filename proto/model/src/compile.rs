@@ -337,13 +337,34 @@ fn assemble(revision: u64, keys: HashMap<KeyHash, Arc<ApiKey>>, models: ByName<w
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let mut by_name = HashMap::new();
     let mut by_slug: HashMap<Box<str>, Option<u32>> = HashMap::new();
+    let mut by_own_name: HashMap<Box<str>, Option<u32>> = HashMap::new();
     for (model, position) in models.iter().zip(0_u32..) {
         by_name.insert(model.name.clone(), position);
         if let Some((_, slug)) = model.name.split_once('/') {
             by_slug.entry(slug.into()).and_modify(|known| *known = None).or_insert(Some(position));
         }
     }
+    for endpoint in &endpoints {
+        let position = by_name.get(&endpoint.model).copied();
+        for name in own_names(endpoint).into_iter().filter(|name| !by_name.contains_key(name)) {
+            by_own_name.entry(name).and_modify(|known| *known = known.filter(|known| Some(*known) == position)).or_insert(position);
+        }
+    }
+    for (name, position) in by_own_name {
+        by_slug.entry(name).or_insert(position);
+    }
     Snapshot { revision, keys, models, by_name, by_slug, endpoints }
+}
+
+/// The provider's own name of the model where it differs from the slug (`claude-sonnet-4-5`), bare and behind the author: what that
+/// provider's clients send.
+fn own_names(endpoint: &Endpoint) -> Vec<Box<str>> {
+    let Some((author, slug)) = endpoint.model.split_once('/') else { return Vec::new() };
+    let own = &*endpoint.provider_model;
+    if own.contains('/') || own == slug {
+        return Vec::new();
+    }
+    vec![own.into(), format!("{author}/{own}").into()]
 }
 
 fn model(endpoints: Vec<Arc<Endpoint>>, name: Box<str>, spec: &wire::Model) -> Model {

@@ -252,7 +252,7 @@ pub struct ApiKey {
 pub enum Found<'snapshot> {
     /// The one it is.
     Model(&'snapshot Model),
-    /// A bare slug that more than one author has.
+    /// A bare slug that more than one author has, or a provider's own name that stands for more than one model.
     Ambiguous,
     /// There is none.
     None,
@@ -266,7 +266,7 @@ pub struct Snapshot {
     pub(crate) keys: HashMap<KeyHash, Arc<ApiKey>>,
     pub(crate) models: Vec<Model>,
     pub(crate) by_name: HashMap<Box<str>, u32>,
-    /// Bare slug → position, or `None` if ambiguous.
+    /// Bare slug, or a provider's own name of the model → position, or `None` if ambiguous.
     pub(crate) by_slug: HashMap<Box<str>, Option<u32>>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
@@ -296,7 +296,7 @@ impl Snapshot {
         &self.endpoints
     }
 
-    /// A model by its canonical name, or by a bare slug that is unique.
+    /// A model by its canonical name, by a bare slug that is unique, or by a provider's own name that means one model only.
     #[must_use]
     pub fn model(&self, name: &str) -> Found<'_> {
         let at = |position: u32| self.models.get(position as usize).map_or(Found::None, Found::Model);

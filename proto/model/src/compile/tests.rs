@@ -5,7 +5,7 @@ use waybill_proto::model::v1::{Endpoint, Metadata, Model, Provider, ProviderAcco
 use super::compile;
 use crate::{
     resource::Kind,
-    snapshot::{Credential, Secret},
+    snapshot::{Credential, Found, Secret},
     world::World,
 };
 
@@ -71,6 +71,63 @@ fn a_provider_of_another_dialect_is_left_out_with_its_field() {
         let faults: Vec<_> = compiled.rejected.iter().map(|fault| (fault.kind, fault.code, fault.field)).collect();
         let expected = [(Kind::Provider, "unknown_dialect", "dialect"), (Kind::Endpoint, "dangling_reference", "provider")];
         assert_eq!(faults, if served { &[][..] } else { &expected[..] }, "{dialect}");
+    }
+}
+
+#[test]
+fn a_model_is_found_by_its_names_and_by_its_providers_own() {
+    let resource = |name: &str, spec| {
+        let metadata = Metadata { name: name.to_owned(), uid: name.to_owned(), generation: 1, ..Metadata::default() };
+        Arc::new(Resource { metadata: Some(metadata), spec: Some(spec) })
+    };
+    let mut resources: Vec<_> =
+        world("openai", None, SecretHeader::Unspecified, &[]).iter().map(|(_, entry)| Arc::clone(&entry.resource)).collect();
+    for (model, own) in [
+        ("a/x-4.5", "x-4-5"),
+        ("b/x-4.5", "host/x-4-5"),
+        ("a/y", "shared"),
+        ("b/z", "shared"),
+        ("a/taken", "one"),
+        ("b/w.1", "w-1"),
+        ("b/w.1", "w-one"),
+    ] {
+        resources.push(resource(model, Spec::Model(Model::default())));
+        let endpoint = Endpoint {
+            model: model.to_owned(),
+            provider: "acme".to_owned(),
+            account: "acme".to_owned(),
+            provider_model: own.to_owned(),
+            allow_unpriced: true,
+            ..Endpoint::default()
+        };
+        resources.push(resource(&format!("{model}:{own}@acme").replace("host/", ""), Spec::Endpoint(endpoint)));
+    }
+    let compiled = compile(&World::new(1, resources), &secrets);
+    assert_eq!(compiled.rejected, []);
+    for (asked, expected) in [
+        ("a/x-4.5", "a/x-4.5"),
+        ("x-4.5", "ambiguous"),
+        ("x-4-5", "a/x-4.5"),
+        ("a/x-4-5", "a/x-4.5"),
+        ("b/x-4-5", "none"),
+        ("host/x-4-5", "none"),
+        ("shared", "ambiguous"),
+        ("a/shared", "a/y"),
+        ("b/shared", "b/z"),
+        // A slug is never another model's other name.
+        ("one", "acme/one"),
+        ("acme/one", "acme/one"),
+        ("a/one", "a/taken"),
+        ("w-1", "b/w.1"),
+        ("w-one", "b/w.1"),
+        ("w", "none"),
+    ] {
+        let found = match compiled.snapshot.model(asked) {
+            Found::Model(model) => &*model.name,
+            Found::Ambiguous => "ambiguous",
+            Found::None => "none",
+        };
+        assert_eq!(found, expected, "{asked}");
     }
 }
 
