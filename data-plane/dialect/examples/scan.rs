@@ -9,7 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use waybill_dialect::openai::{Limits, Stream, StreamOptions, Target, read_request, rewrite};
+use waybill_dialect::openai::{Stream, read_request, rewrite};
+use waybill_dialect::{Limits, StreamOptions, Target};
 
 /// What a typed reader would have to look at, the rest kept as text.
 #[derive(Deserialize)]

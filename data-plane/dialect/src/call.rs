@@ -1,7 +1,8 @@
 //! The neutral form of a request: what routing, the bound and the meter must know, and nothing of the prompt.
 
+use crate::dialect::Dialect;
 use crate::named_set::named_set;
-use crate::openai::Places;
+use crate::places::Places;
 
 named_set! {
     /// A request parameter that an endpoint may or may not support; OpenRouter's `supported_parameters`.
@@ -150,6 +151,8 @@ impl Default for ProviderPreferences {
 /// A request in neutral form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// The dialect it was written in, in which it is to be answered.
+    pub dialect: Dialect,
     /// As the caller spelt it, never empty.
     pub model: Box<str>,
     /// Further models to fall back to, in order, `model` not among them unless the caller repeated it.
@@ -178,6 +181,7 @@ impl Call {
     /// A call without a body behind it, for rooms that plan or meter and never rewrite.
     pub fn of_model(model: &str) -> Self {
         Self {
+            dialect: Dialect::OpenAi,
             model: model.into(),
             models: Vec::new(),
             stream: false,

@@ -1,13 +1,16 @@
 //! The neutral form and the dialects of the data plane: bytes in, decisions' facts out, bytes back.
 //!
 //! # Layout
-//! - `call`: [`Call`], what a request asks for. `fault`: what can be wrong with it.
+//! - `dialect`: [`Dialect`], who speaks which. One folder for each: [`openai`].
+//! - `call`: [`Call`], what a request asks for. `fault`: what can be wrong with it. `limits`: what it may be at most.
+//! - `fields`: tables of the fields that are read. `read`: typed reading with paths. `preferences`: the `provider` object.
+//! - `target`: [`Target`], what an endpoint wants to see. `places`: the request with those spans exchanged.
+//! - `answer`: [`Answer`], a whole one. `stream`: one in pieces. `output`: what was written. `cost`: the splice of our price.
 //! - `usage`: [`Reading`], what an attempt consumed, in disjoint classes.
-//! - `error`: the closed vocabulary of errors, before a dialect gives them a shape.
+//! - `error`: the closed vocabulary of errors, before a dialect gives them a shape. `classify`: providers' errors in it.
 //! - `body`: a body as slices of the original and what replaces parts of it.
 //! - `json`: the one strict, lazy scan. `sse`: frames, whatever the cut points.
 //! - [`neutral`]: the content of requests and answers, for translation between dialects.
-//! - [`openai`]: chat completions.
 //!
 //! # Invariants
 //! - Pure: no I/O, clock, randomness or `async`.
@@ -17,21 +20,39 @@
 //! - Outside the splices every byte is the caller's or the provider's own.
 //! - Money is an integer or an exact decimal, never a float.
 
+mod answer;
 mod body;
 mod call;
+mod classify;
+mod cost;
 mod dialect;
 mod error;
 mod fault;
+mod fields;
 mod json;
+mod limits;
 mod named_set;
 pub mod neutral;
 pub mod openai;
+mod output;
+mod places;
+mod preferences;
+mod read;
 mod sse;
+mod stream;
+mod target;
 mod usage;
 
+pub use answer::{Answer, AnswerOptions, BrokenAnswer};
 pub use body::Body;
 pub use call::{Call, DataCollection, MaxPrice, Need, Needs, Parameter, Parameters, ProviderPreferences, Sort, Unbounded, UnboundedCauses};
+pub use classify::{Classified, ErrorHeaders, Retry, classify, classify_in_body};
+pub use cost::Spliced;
 pub use dialect::Dialect;
 pub use error::{ErrorBody, ErrorType};
 pub use fault::{Fault, FaultKind};
+pub use limits::Limits;
+pub use output::Output;
+pub use stream::{Ending, FrameTooLarge, Step, StreamOptions};
+pub use target::{AsksUsage, MaxOutput, MaxOutputField, Target};
 pub use usage::{Reading, UsageFault};

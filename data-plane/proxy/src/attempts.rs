@@ -5,8 +5,8 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use waybill_dialect::{
-    Call, ErrorBody, ErrorType,
-    openai::{self, Classified, ErrorHeaders, Step, Stream, StreamOptions, Target},
+    AnswerOptions, Call, Classified, Ending, ErrorBody, ErrorHeaders, ErrorType, Step, StreamOptions, Target, classify,
+    openai::{self, Stream},
 };
 use waybill_front::Denied;
 use waybill_meter::{failpoint, intent::Wish, tally::Facts};
@@ -231,9 +231,9 @@ fn target(endpoint: &Endpoint) -> Target<'_> {
     Target {
         provider_model: &endpoint.provider_model,
         asks_usage: match endpoint.provider.asks_usage {
-            AsksUsage::StreamOptions => openai::AsksUsage::StreamOptions,
-            AsksUsage::Always => openai::AsksUsage::Always,
-            AsksUsage::Never => openai::AsksUsage::Never,
+            AsksUsage::StreamOptions => waybill_dialect::AsksUsage::StreamOptions,
+            AsksUsage::Always => waybill_dialect::AsksUsage::Always,
+            AsksUsage::Never => waybill_dialect::AsksUsage::Never,
         },
         drop_gateway_fields: !endpoint.provider.takes_gateway_fields,
         max_output: None,
@@ -292,7 +292,7 @@ async fn refused(mut flight: Flight, endpoint: &Endpoint, status: StatusCode, he
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let error_headers =
         ErrorHeaders { retry_after: header("retry-after"), retry_after_ms: header("retry-after-ms"), content_type: header("content-type") };
-    let classified = openai::classify(status.as_u16(), &error_headers, &body);
+    let classified = classify(status.as_u16(), &error_headers, &body);
     let inner = flight.inner();
     let facts = Facts { outcome: "provider_error", error_type: classified.error_type.name(), status: status.as_u16(), ..Facts::default() };
     let usage = openai::read_answer(&body).ok().and_then(|answer| answer.usage);
@@ -376,7 +376,7 @@ async fn whole(worker: &Rc<Worker>, accepted: &Accepted, mut flight: Flight, ear
             .with_status(503));
     }
     let pieces = if accepted.cost {
-        let options = openai::AnswerOptions { add_fingerprint: accepted.surface == Surface::OpenRouter };
+        let options = AnswerOptions { add_fingerprint: accepted.surface == Surface::OpenRouter };
         openai::splice_cost(&body, &answer, earlier.saturating_add(written.cost_picousd), options).body.into_pieces()
     } else {
         vec![body]
@@ -442,7 +442,7 @@ fn barren(flight: &mut Flight) -> Result<Option<Went>, ErrorBody> {
     let inner = flight.inner();
     let Tap::Stream(stream) = &inner.tap else { return Ok(None) };
     let provider = inner.attempt.endpoint.provider.display_name.clone();
-    let (failure, truncated) = (stream.error().cloned(), stream.ending() == openai::Ending::Truncated);
+    let (failure, truncated) = (stream.error().cloned(), stream.ending() == Ending::Truncated);
     if failure.is_none() && !stream.is_empty() && !truncated {
         return Ok(None);
     }

@@ -12,7 +12,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
-use waybill_dialect::openai::{self, Ending, Stream};
+use waybill_dialect::{
+    Answer, Ending, FrameTooLarge, Step,
+    openai::{self, Stream},
+};
 use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::{Endpoint, HangUp};
@@ -33,7 +36,7 @@ pub(crate) enum Trouble {
     #[error("the answer is longer than {0} bytes (limit answer_bytes)")]
     TooLarge(usize),
     #[error(transparent)]
-    Frame(#[from] openai::FrameTooLarge),
+    Frame(#[from] FrameTooLarge),
 }
 
 impl Trouble {
@@ -180,12 +183,12 @@ impl Inner {
     }
 
     /// Takes what is there into the stream, which gives to `out` what may be shown. Ready when there is something new.
-    pub(crate) fn poll_frames(&mut self, context: &mut Context<'_>, out: &mut Vec<Bytes>) -> Poll<Result<openai::Step, Trouble>> {
+    pub(crate) fn poll_frames(&mut self, context: &mut Context<'_>, out: &mut Vec<Bytes>) -> Poll<Result<Step, Trouble>> {
         let mut pieces = Vec::new();
         ready!(self.poll_pieces(context, &mut pieces))?;
         let ended = self.ended;
-        let Tap::Stream(stream) = &mut self.tap else { return Poll::Ready(Ok(openai::Step::Done)) };
-        let mut step = openai::Step::More;
+        let Tap::Stream(stream) = &mut self.tap else { return Poll::Ready(Ok(Step::Done)) };
+        let mut step = Step::More;
         for piece in &pieces {
             step = stream.push(piece, out)?;
         }
@@ -358,7 +361,7 @@ pub(crate) fn is_free(endpoint: &Endpoint, status: u16) -> bool {
 }
 
 /// Writes the end of an attempt with a readable whole answer.
-pub(crate) fn whole_end(attempt: &mut Attempt, answer: &openai::Answer, status: u16, outcome: &'static str) -> Result<Written, NotWritten> {
+pub(crate) fn whole_end(attempt: &mut Attempt, answer: &Answer, status: u16, outcome: &'static str) -> Result<Written, NotWritten> {
     let facts = Facts {
         outcome: if answer.error_in_body.is_some() {
             "provider_error"

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use waybill_dialect::{
-    ErrorBody, ErrorType,
-    openai::{self, DONE_FRAME, Ending, Step},
+    Ending, ErrorBody, ErrorType, Step,
+    openai::{self, DONE_FRAME},
 };
 use waybill_meter::{Durable, failpoint};
 

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use waybill_dialect::{Call, DataCollection, ErrorBody, ErrorType, Need, Sort, openai};
+use waybill_dialect::{Call, DataCollection, ErrorBody, ErrorType, Limits, Need, Sort, openai};
 use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
 use waybill_model::{
     id::GenerationId,
@@ -157,12 +157,7 @@ async fn serve(
     let workspace = key.workspace.clone().ok_or_else(|| Denied::Unusable.error())?;
     let limits = worker.limits();
     let body = read_body(body, limits.body_bytes, limits.body_time).await.map_err(body_fault)?;
-    let reading = openai::Limits {
-        body_bytes: limits.body_bytes,
-        json_depth: limits.json_depth,
-        json_keys: limits.json_keys,
-        ..openai::Limits::default()
-    };
+    let reading = Limits { body_bytes: limits.body_bytes, json_depth: limits.json_depth, json_keys: limits.json_keys, ..Limits::default() };
     let call = openai::read_request(&body, &reading).map_err(|fault| ErrorBody::from(&fault))?;
     if let Some(sort @ (Sort::Throughput | Sort::Latency)) = call.provider.sort {
         let message = format!("provider.sort: {sort:?} is not measured here yet; `price` is.").to_lowercase();

@@ -1,6 +1,6 @@
 //! Who is to carry a prompt.
 
-use crate::openai::AsksUsage;
+use crate::target::AsksUsage;
 
 /// What the endpoint that is to carry the prompt takes. A writer never sends what the endpoint would refuse unread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! One completion object, whole or a chunk of a stream: the members that decide, without a DOM.
 
 use super::nulls::Nulls;
-use super::usage::{self, UsageObject};
+use super::usage;
 use crate::json::{Error, Kind, Scan, ScanLimits, Span, Text};
+use crate::output::Output;
+use crate::usage::UsageObject;
 
 /// Which member of a choice holds the output. Some providers send both in a stream, and then only the delta counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,37 +51,6 @@ pub(super) struct Choices<'a> {
     /// An `error` inside a choice.
     pub error: Option<Span>,
     pub output: Output,
-}
-
-/// Output as UTF-8 bytes of what the model wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Output {
-    pub text: u64,
-    pub reasoning: u64,
-    /// Names and arguments of tool calls.
-    pub tool_calls: u64,
-    /// Sound or pictures, which are not counted in bytes of text.
-    pub has_media: bool,
-    /// A tool call was there, even one of no bytes.
-    pub has_tool_calls: bool,
-}
-
-impl Output {
-    pub fn bytes(&self) -> u64 {
-        self.text + self.reasoning + self.tool_calls
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.bytes() == 0 && !self.has_media && !self.has_tool_calls
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.text += other.text;
-        self.reasoning += other.reasoning;
-        self.tool_calls += other.tool_calls;
-        self.has_media |= other.has_media;
-        self.has_tool_calls |= other.has_tool_calls;
-    }
 }
 
 impl<'a> Chunk<'a> {

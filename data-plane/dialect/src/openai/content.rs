@@ -1,11 +1,10 @@
 //! What messages, tools and modalities say about needs and about the bound, without keeping any of their text.
 
 use super::fields;
-use super::read::Reader;
-use super::request::invalid;
 use crate::call::{Call, Need, Parameter, Unbounded};
 use crate::fault::Fault;
 use crate::json::Kind;
+use crate::read::{Reader, invalid};
 
 pub(super) fn messages(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault> {
     let count = reader.array("messages", |reader| message(reader, call))?;

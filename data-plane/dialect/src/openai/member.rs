@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::request::invalid;
 use crate::fault::{Fault, FaultKind};
 use crate::json::{Members, Node, Tree};
 use crate::neutral::{Raw, Text};
+use crate::read::invalid;
 
 /// Reads a string.
 pub(super) fn text(source: &Bytes, tree: &Tree<'_>) -> Result<Text, Fault> {

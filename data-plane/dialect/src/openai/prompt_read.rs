@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::member::{Typed, array, missing, object, text, wrong_type};
-use super::request::{Limits, invalid};
 use super::turn_read;
 use super::{reasoning, tools};
 use crate::Dialect;
 use crate::fault::{Fault, FaultKind};
 use crate::json::{Members, Node, ScanLimits, Tree};
+use crate::limits::Limits;
 use crate::neutral::{Cache, Content, Extension, OutputFormat, Place, Prompt, Raw, Role, Text, Ttl, Turn};
+use crate::read::invalid;
 
 /// What is said to the gateway and not to the model.
 const GATEWAY_ONLY: &[&str] =

@@ -3,8 +3,6 @@
 
 use bytes::Bytes;
 
-use super::request::unsupported;
-use super::splice::AsksUsage;
 use super::{prompt_restore, turn_write};
 use crate::Dialect;
 use crate::fault::Fault;
@@ -12,6 +10,8 @@ use crate::json::Writer;
 use crate::neutral::{
     Carrier, Effort, Extension, Notice, OutputFormat, Place, Prompt, Raw, ReasoningWish, Text, Tool, ToolChoice, ToolKind,
 };
+use crate::read::unsupported;
+use crate::target::AsksUsage;
 
 /// OpenAI's limit.
 const MOST_STOPS: usize = 4;

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 
 use super::member::{Typed, array, object, text, wrong_type};
-use super::request::invalid;
 use crate::fault::Fault;
 use crate::json::{Members, Node, Tree};
 use crate::neutral::{Block, Content, Effort, Extension, Raw, Reasoning, ReasoningWish, Text};
+use crate::read::invalid;
 
 /// The `format` of thoughts that Anthropic's models sign; others' signatures mean nothing to them.
 pub(super) const ANTHROPIC_FORMAT: &str = "anthropic-claude-v1";

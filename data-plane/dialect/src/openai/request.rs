@@ -3,48 +3,23 @@
 use bytes::Bytes;
 
 use super::content;
-use super::fields::{self, Field, Level, ResponseFormat, Seen, UsageOptions};
-use super::preferences;
-use super::read::Reader;
-use super::splice::Member;
+use super::fields::{self, Field, ResponseFormat, UsageOptions};
+use super::splice;
 use crate::call::{Call, Need, Parameter, Unbounded};
 use crate::fault::{Fault, FaultKind};
-use crate::json::{Kind, Scan, ScanLimits};
-
-/// What a request may be at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub body_bytes: usize,
-    /// At most 64.
-    pub json_depth: u32,
-    pub json_keys: u32,
-    /// Entries of `models` and of each provider list.
-    pub list_entries: usize,
-    /// Bytes of a model or provider name.
-    pub name_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { body_bytes: 32 << 20, json_depth: 64, json_keys: 100_000, list_entries: 128, name_bytes: 256 }
-    }
-}
+use crate::fields::{Level, Seen};
+use crate::json::Kind;
+use crate::limits::Limits;
+use crate::places::Member;
+use crate::preferences;
+use crate::read::{Reader, invalid, unsupported};
 
 /// Reads a chat completion request.
 ///
 /// # Errors
 /// The first fault in the order of the bytes, with its path; what is missing is found last.
 pub fn read_request(body: &Bytes, limits: &Limits) -> Result<Call, Fault> {
-    if body.len() > limits.body_bytes {
-        let message = format!("the body has {} bytes, the limit is {}", body.len(), limits.body_bytes);
-        return Err(Fault::new(FaultKind::TooLarge, "", message));
-    }
-    if let Err(error) = simdutf8::compat::from_utf8(body) {
-        let message = format!("invalid UTF-8 at byte {}", error.valid_up_to());
-        return Err(Fault::new(FaultKind::InvalidUtf8, "", message));
-    }
-    let scan_limits = ScanLimits { depth: limits.json_depth, keys: limits.json_keys };
-    let mut reader = Reader { scan: Scan::new(body, scan_limits), limits };
+    let mut reader = Reader::new(body, limits)?;
     let mut draft = Draft::default();
     draft.call.body_bytes = body.len() as u64;
     draft.members(&mut reader)?;
@@ -88,7 +63,9 @@ impl Draft {
                     let name = Field::TABLE.get(field.index() as usize).map_or("", |(_, name)| *name);
                     self.field(field, name, reader)?;
                     let member = Member::new(start, value_start, reader.scan.at(), previous_end);
-                    self.call.places.keep(field, member);
+                    if splice::may_change(field) {
+                        self.call.places.keep(field, member);
+                    }
                 }
             }
             previous_end = Some(reader.scan.at());
@@ -236,12 +213,4 @@ fn response_format(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault
         }
         Ok(())
     })
-}
-
-pub(super) fn invalid(path: &str, message: &str) -> Fault {
-    Fault::new(FaultKind::InvalidValue, path, message)
-}
-
-pub(super) fn unsupported(path: &str, message: &str) -> Fault {
-    Fault::new(FaultKind::Unsupported, path, message)
 }

@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::chunk::{Chunk, Form, Output};
-use super::classify::{Classified, classify_in_body};
+use super::chunk::{Chunk, Form};
 use super::nulls::Nulls;
-use super::usage::UsageObject;
-use super::whole::{best_of, decoded};
+use super::whole::best_of;
+use crate::answer::decoded;
+use crate::classify::{Classified, classify_in_body};
 use crate::json::{Error, Span};
-use crate::usage::{Reading, UsageFault};
+use crate::output::Output;
+use crate::usage::{Reading, UsageFault, UsageObject};
 
 /// What the frames have told so far.
 #[derive(Debug, Default)]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::member::{Typed, array, missing, object, wrong_type};
-use super::request::invalid;
 use crate::fault::Fault;
 use crate::json::{Members, Node, Tree};
 use crate::neutral::{Arguments, Block, Content, Extension, Place, Raw, Text, Tool, ToolChoice, ToolKind};
+use crate::read::invalid;
 
 use super::prompt_read::{cache, foreign_kind};
 

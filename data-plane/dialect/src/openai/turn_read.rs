@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::member::{Typed, missing, object, wrong_type};
 use super::prompt_read::{cache, foreign_kind};
-use super::request::invalid;
 use super::{media, reasoning, tools};
 use crate::fault::Fault;
 use crate::json::{Members, Node, Tree};
 use crate::neutral::{Block, Content, Extension, Place, Raw, Reasoning, Role, Text, Turn};
+use crate::read::invalid;
 
 /// How the role was spelt, where the neutral form has fewer.
 pub(super) const DEVELOPER: &str = "developer";

@@ -3,18 +3,8 @@
 //! Providers differ in what `prompt_tokens` and `completion_tokens` include. Where the details leave it open, the
 //! sum decides: what `total_tokens` has beyond the two is what they do not include.
 
-use crate::json::{Decimal, Kind, Scan, Span, print_picousd};
-use crate::usage::{Reading, UsageFault};
-
-/// A usage object in a text: where it lies, where its `cost` lies, and what it says.
-#[derive(Clone, Debug)]
-pub(crate) struct UsageObject {
-    pub span: Span,
-    /// The value of `cost`.
-    pub cost: Option<Span>,
-    pub is_empty: bool,
-    pub reading: Result<Reading, UsageFault>,
-}
+use crate::json::{Kind, Scan, Span, print_picousd};
+use crate::usage::{Reading, UsageFault, UsageObject, cost_text, count};
 
 /// The counts as the provider gave them; `None` = not mentioned or `null`.
 #[derive(Debug, Default)]
@@ -156,58 +146,6 @@ fn store(
         Err(found) => *fault = fault.take().or(Some(found)),
     }
     Ok(())
-}
-
-fn count(scan: &mut Scan<'_>, label: &'static str) -> Result<Result<Option<u64>, UsageFault>, crate::json::Error> {
-    if scan.peek()? == Kind::Null {
-        scan.skip()?;
-        return Ok(Ok(None));
-    }
-    if scan.peek()? != Kind::Number {
-        scan.skip()?;
-        return Ok(Err(UsageFault::NotANumber(label)));
-    }
-    let text = scan.number()?;
-    let decimal = match Decimal::parse(text) {
-        Ok(decimal) if decimal.is_negative() => return Ok(Err(UsageFault::Negative(label))),
-        Ok(decimal) => decimal,
-        Err(_) => return Ok(Err(UsageFault::Absurd(label))),
-    };
-    Ok(match decimal.to_whole() {
-        Ok(value) => match u64::try_from(value) {
-            Ok(value) if value <= Reading::MAX_COUNT => Ok(Some(value)),
-            _ => Err(UsageFault::Absurd(label)),
-        },
-        Err(crate::json::DecimalError::TooLarge) => Err(UsageFault::Absurd(label)),
-        Err(_) => Err(UsageFault::NotANumber(label)),
-    })
-}
-
-/// A number, a string that holds one, or Perplexity's object with `total_cost`.
-fn cost_text(scan: &mut Scan<'_>) -> Result<Option<Box<str>>, crate::json::Error> {
-    Ok(match scan.peek()? {
-        Kind::Number => Some(scan.number()?.into()),
-        Kind::String => {
-            let text = scan.string()?.decode();
-            text.filter(|text| Decimal::parse(text).is_ok()).map(|text| text.into())
-        }
-        Kind::Object => {
-            let mut total = None;
-            let mut inside = scan.object()?;
-            while let Some(key) = scan.key(&mut inside)? {
-                if key.is("total_cost") && scan.peek()? == Kind::Number {
-                    total = Some(scan.number()?.into());
-                } else {
-                    scan.skip()?;
-                }
-            }
-            total
-        }
-        _ => {
-            scan.skip()?;
-            None
-        }
-    })
 }
 
 impl Counts {

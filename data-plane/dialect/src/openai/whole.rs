@@ -2,56 +2,12 @@
 
 use bytes::Bytes;
 
-use super::chunk::{Chunk, Form, Output};
-use super::classify::{Classified, classify_in_body};
-use super::cost::{self, Spliced};
-use super::usage::UsageObject;
+use super::chunk::{Chunk, Form};
+use crate::answer::{Answer, AnswerOptions, BrokenAnswer, decoded};
 use crate::body::{Body, Edit};
-use crate::usage::{Reading, UsageFault};
-
-/// A provider's whole answer, as far as it concerns routing and the bill.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub id: Option<Box<str>>,
-    /// The model that the provider says it was.
-    pub model: Option<Box<str>>,
-    /// The tier that was served, whose prices hold; `None` = not told.
-    pub service_tier: Option<Box<str>>,
-    /// `None`: not told, or not believed (then `usage_fault` says why).
-    pub usage: Option<Reading>,
-    pub usage_fault: Option<UsageFault>,
-    /// The provider's own word.
-    pub finish: Option<Box<str>>,
-    /// What the model wrote.
-    pub output: Output,
-    /// Nothing was written, nothing was counted and no reason is given but that it is over: as good as no answer.
-    pub empty: bool,
-    /// The error that a 2xx answer can hold.
-    pub error_in_body: Option<Classified>,
-    place: Option<UsageObject>,
-    has_fingerprint: bool,
-}
-
-/// How a whole answer is to be shown when the cost is put into it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AnswerOptions {
-    /// A `system_fingerprint` that is missing is added as `null`: OpenRouter's strict clients require the member.
-    pub add_fingerprint: bool,
-}
-
-impl Answer {
-    /// Where the top-level usage object lies in the body.
-    pub fn usage_span(&self) -> Option<std::ops::Range<usize>> {
-        self.place.as_ref().map(|usage| usage.span.start as usize..usage.span.end as usize)
-    }
-}
-
-/// The provider sent 2xx and no JSON object: its fault, worth a retry elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is no JSON object: broken at byte {at}")]
-pub struct BrokenAnswer {
-    pub at: usize,
-}
+use crate::classify::classify_in_body;
+use crate::cost::{self, Spliced};
+use crate::usage::{Reading, UsageFault, UsageObject};
 
 /// Reads a whole answer. Blank lines before it are padding that some providers send to keep the connection open.
 ///
@@ -108,8 +64,4 @@ pub(super) fn says_nothing(finish: Option<&str>) -> bool {
 pub(super) fn best_of<'a>(usage: Option<&'a UsageObject>, second: Option<&'a UsageObject>) -> Option<&'a Result<Reading, UsageFault>> {
     let believed = [usage, second].into_iter().flatten().find(|usage| usage.reading.is_ok());
     believed.or(usage).or(second).map(|usage| &usage.reading)
-}
-
-pub(super) fn decoded(text: Option<crate::json::Text<'_>>) -> Option<Box<str>> {
-    text.and_then(|text| text.decode()).filter(|text| !text.is_empty()).map(|text| text.into())
 }

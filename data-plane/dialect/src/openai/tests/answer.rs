@@ -2,7 +2,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::openai::{AnswerOptions, read_answer, splice_cost};
+use crate::answer::AnswerOptions;
+use crate::openai::{read_answer, splice_cost};
 use crate::usage::{Reading, UsageFault};
 
 fn answer(choices: &str, usage: &str) -> String {

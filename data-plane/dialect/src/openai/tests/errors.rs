@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::classify::{ErrorHeaders, Retry, classify, classify_in_body};
 use crate::error::{ErrorBody, ErrorType};
 use crate::fault::{Fault, FaultKind};
-use crate::openai::{DONE_FRAME, ErrorHeaders, Retry, classify, classify_in_body, envelope, error_frame};
+use crate::openai::{DONE_FRAME, envelope, error_frame};
 
 const NO_HEADERS: ErrorHeaders<'static> = ErrorHeaders { retry_after: None, retry_after_ms: None, content_type: None };
 

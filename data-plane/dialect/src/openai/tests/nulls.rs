@@ -2,7 +2,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::openai::{Stream, StreamOptions};
+use crate::openai::Stream;
+use crate::stream::StreamOptions;
 
 const OMIT: StreamOptions = StreamOptions { n: 1, show_usage: true, omit_nulls: true, frame_bytes: 1 << 20 };
 

@@ -2,8 +2,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::limits::Limits;
 use crate::neutral::{Carrier, Content, Effort, Place, Prompt, Reasoning, Role, ToolChoice};
-use crate::openai::{Limits, read_prompt, write_prompt};
+use crate::openai::{read_prompt, write_prompt};
 use crate::{Fault, FaultKind};
 
 fn read(request: &Value) -> Result<Prompt, Fault> {

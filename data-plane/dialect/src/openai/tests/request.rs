@@ -5,7 +5,8 @@ use crate::call::{
     Call, DataCollection, MaxPrice, Need, Needs, Parameter, Parameters, ProviderPreferences, Sort, Unbounded, UnboundedCauses,
 };
 use crate::fault::{Fault, FaultKind};
-use crate::openai::{Limits, fields, read_request};
+use crate::limits::Limits;
+use crate::openai::{fields, read_request};
 
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"hello"}]"#;
 

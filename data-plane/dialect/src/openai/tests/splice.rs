@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::json::tests::json_value;
-use crate::openai::{AsksUsage, Limits, MaxOutput, MaxOutputField, Target, read_request, rewrite};
+use crate::limits::Limits;
+use crate::openai::{read_request, rewrite};
+use crate::target::{AsksUsage, MaxOutput, MaxOutputField, Target};
 
 fn rewritten(body: &str, target: &Target<'_>) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());

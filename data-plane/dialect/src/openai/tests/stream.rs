@@ -2,7 +2,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::error::ErrorType;
-use crate::openai::{Ending, Step, Stream, StreamOptions};
+use crate::openai::Stream;
+use crate::stream::{Ending, Step, StreamOptions};
 use crate::usage::{Reading, UsageFault};
 
 const ROLE: &str =

@@ -3,7 +3,9 @@
 //! Status and code decide; the type is looked at last, because providers use it loosely (one answers 429 with
 //! `invalid_request_error`).
 
-use super::provider_error::{ProviderError, scrubbed};
+mod provider_error;
+
+use self::provider_error::{ProviderError, scrubbed};
 use crate::error::{ErrorBody, ErrorType};
 
 /// The headers of an error answer that matter.

@@ -1,5 +1,9 @@
 //! What an attempt consumed, as the provider reported it.
 
+mod object;
+
+pub(crate) use object::{UsageObject, cost_text, count};
+
 /// Counts in disjoint classes: nothing is in two of them, so each may be multiplied by its own price.
 ///
 /// A class that the provider did not mention is 0; a usage object that was not there at all is no `Reading`.

@@ -1,24 +1,40 @@
 //! The `provider` object. It is the gateway's own, so an unknown member is refused: a misspelt restriction must
 //! not be taken for none.
 
-use super::fields::{self, Level, Seen};
-use super::read::{Reader, wrong_type};
-use super::request::{invalid, unsupported};
 use crate::call::{DataCollection, MaxPrice, ProviderPreferences, Sort};
 use crate::fault::Fault;
+use crate::fields::{Level, Seen, level};
 use crate::json::Kind;
+use crate::read::{Reader, invalid, locate, unsupported, wrong_type};
+
+level! {
+    Provider {
+        Order = "order", Only = "only", Ignore = "ignore", AllowFallbacks = "allow_fallbacks",
+        RequireParameters = "require_parameters", MaxPrice = "max_price", Sort = "sort",
+        DataCollection = "data_collection", Zdr = "zdr", Quantizations = "quantizations",
+        EnforceDistillableText = "enforce_distillable_text",
+    }
+}
+
+level! {
+    PriceLimit { Prompt = "prompt", Completion = "completion", Request = "request", }
+}
+
+level! {
+    SortBy { By = "by", Partition = "partition", }
+}
 
 /// OpenRouter's closed list of weight formats.
 const QUANTIZATIONS: &[&str] = &["int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"];
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<ProviderPreferences, Fault> {
+pub(crate) fn read(reader: &mut Reader<'_>) -> Result<ProviderPreferences, Fault> {
     let mut preferences = ProviderPreferences::default();
-    own_object::<fields::Provider>(reader, "provider", |reader, field| member(reader, field, &mut preferences))?;
+    own_object::<Provider>(reader, "provider", |reader, field| member(reader, field, &mut preferences))?;
     Ok(preferences)
 }
 
-fn member(reader: &mut Reader<'_>, field: fields::Provider, preferences: &mut ProviderPreferences) -> Result<(), Fault> {
-    use fields::Provider as P;
+fn member(reader: &mut Reader<'_>, field: Provider, preferences: &mut ProviderPreferences) -> Result<(), Fault> {
+    use Provider as P;
     match field {
         P::Order => preferences.order = reader.names("order")?,
         P::Only => preferences.only = reader.names("only")?,
@@ -53,11 +69,11 @@ fn member(reader: &mut Reader<'_>, field: fields::Provider, preferences: &mut Pr
 
 fn max_price(reader: &mut Reader<'_>) -> Result<MaxPrice, Fault> {
     let mut most = MaxPrice::default();
-    own_object::<fields::MaxPrice>(reader, "max_price", |reader, field| {
+    own_object::<PriceLimit>(reader, "max_price", |reader, field| {
         match field {
-            fields::MaxPrice::Prompt => most.prompt = Some(reader.price("prompt")?),
-            fields::MaxPrice::Completion => most.completion = Some(reader.price("completion")?),
-            fields::MaxPrice::Request => most.request = Some(reader.price("request")?),
+            PriceLimit::Prompt => most.prompt = Some(reader.price("prompt")?),
+            PriceLimit::Completion => most.completion = Some(reader.price("completion")?),
+            PriceLimit::Request => most.request = Some(reader.price("request")?),
         }
         Ok(())
     })?;
@@ -69,10 +85,10 @@ fn sort(reader: &mut Reader<'_>) -> Result<Option<Sort>, Fault> {
         Kind::String => sort_name(reader, "sort").map(Some),
         Kind::Object => {
             let mut sort = None;
-            own_object::<fields::SortBy>(reader, "sort", |reader, field| {
+            own_object::<SortBy>(reader, "sort", |reader, field| {
                 match field {
-                    fields::SortBy::By => sort = Some(sort_name(reader, "by")?),
-                    fields::SortBy::Partition => {
+                    SortBy::By => sort = Some(sort_name(reader, "by")?),
+                    SortBy::Partition => {
                         if &*reader.name("partition")? != "model" {
                             return Err(unsupported("partition", "only \"model\" is known"));
                         }
@@ -114,7 +130,27 @@ fn own_object<L: Level>(
             let name = key.decode().unwrap_or_default();
             return Err(unsupported(&format!("{path}.{name}"), "is not known to this gateway"));
         };
-        read(reader, field).map_err(|fault| super::read::locate(fault, path))?;
+        read(reader, field).map_err(|fault| locate(fault, path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::fields::tests::{check, spellings};
+
+    /// The levels of this object, with the JSON around each of their members.
+    pub(crate) fn levels() -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![
+            (r#""provider":{%}"#, spellings::<Provider>()),
+            (r#""provider":{"max_price":{%}}"#, spellings::<PriceLimit>()),
+            (r#""provider":{"sort":{%}}"#, spellings::<SortBy>()),
+        ]
+    }
+
+    #[test]
+    fn the_level_fits_its_set_and_finds_each_of_its_names() {
+        check::<Provider>();
+    }
 }

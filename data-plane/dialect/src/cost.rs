@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::usage::UsageObject;
 use crate::body::{Body, Edit, edit};
 use crate::json::print_picousd;
+use crate::usage::UsageObject;
 
 /// A text with its cost, and what stood there before.
 #[derive(Clone, Debug, PartialEq, Eq)]

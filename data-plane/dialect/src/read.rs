@@ -1,18 +1,32 @@
 //! Typed reading on top of the scan: wrong types become faults with a path.
 
-use super::fields::{Level, Seen};
-use super::request::{Limits, invalid};
 use crate::fault::{Fault, FaultKind};
-use crate::json::{Decimal, Kind, Scan};
+use crate::fields::{Level, Seen};
+use crate::json::{Decimal, Kind, Scan, ScanLimits};
+use crate::limits::Limits;
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     pub scan: Scan<'a>,
     pub limits: &'a Limits,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Stands before the body, whose size and characters were checked.
+    pub(crate) fn new(body: &'a [u8], limits: &'a Limits) -> Result<Self, Fault> {
+        if body.len() > limits.body_bytes {
+            let message = format!("the body has {} bytes, the limit is {}", body.len(), limits.body_bytes);
+            return Err(Fault::new(FaultKind::TooLarge, "", message));
+        }
+        if let Err(error) = simdutf8::compat::from_utf8(body) {
+            let message = format!("invalid UTF-8 at byte {}", error.valid_up_to());
+            return Err(Fault::new(FaultKind::InvalidUtf8, "", message));
+        }
+        let scan_limits = ScanLimits { depth: limits.json_depth, keys: limits.json_keys };
+        Ok(Self { scan: Scan::new(body, scan_limits), limits })
+    }
+
     /// Reads an object of one level; `read` gets each known field that is not `null` and must consume its value.
-    pub(super) fn object<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub(crate) fn object<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
         self.members(path, |reader, field| {
             if reader.scan.peek()? == Kind::Null {
                 reader.scan.skip()?;
@@ -23,7 +37,7 @@ impl Reader<'_> {
     }
 
     /// As [`Reader::object`], but `read` gets the fields that are `null`, too.
-    pub(super) fn members<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub(crate) fn members<L: Level>(&mut self, path: &str, mut read: impl FnMut(&mut Self, L) -> Result<(), Fault>) -> Result<(), Fault> {
         self.expect(Kind::Object, path, "must be an object")?;
         let mut inside = self.scan.object()?;
         let mut seen = Seen::default();
@@ -39,7 +53,7 @@ impl Reader<'_> {
     }
 
     /// Reads an array; `read` must consume each element.
-    pub(super) fn array(&mut self, path: &str, mut read: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<usize, Fault> {
+    pub(crate) fn array(&mut self, path: &str, mut read: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<usize, Fault> {
         self.expect(Kind::Array, path, "must be an array")?;
         let mut inside = self.scan.array()?;
         let mut count = 0;
@@ -51,17 +65,17 @@ impl Reader<'_> {
     }
 
     /// Skips an array and says whether it had an element.
-    pub(super) fn nonempty_array(&mut self, path: &str) -> Result<bool, Fault> {
+    pub(crate) fn nonempty_array(&mut self, path: &str) -> Result<bool, Fault> {
         let skip = |reader: &mut Self| Ok(reader.scan.skip().map(|_| ())?);
         self.array(path, skip).map(|count| count > 0)
     }
 
-    pub(super) fn bool(&mut self, path: &str) -> Result<bool, Fault> {
+    pub(crate) fn bool(&mut self, path: &str) -> Result<bool, Fault> {
         self.expect(Kind::Bool, path, "must be true or false")?;
         Ok(self.scan.bool()?)
     }
 
-    pub(super) fn optional_bool(&mut self, path: &str) -> Result<Option<bool>, Fault> {
+    pub(crate) fn optional_bool(&mut self, path: &str) -> Result<Option<bool>, Fault> {
         if self.scan.peek()? == Kind::Null {
             self.scan.skip()?;
             return Ok(None);
@@ -70,7 +84,7 @@ impl Reader<'_> {
     }
 
     /// A whole number from 0 up, in plain digits.
-    pub(super) fn whole(&mut self, path: &str) -> Result<u64, Fault> {
+    pub(crate) fn whole(&mut self, path: &str) -> Result<u64, Fault> {
         self.expect(Kind::Number, path, "must be an integer")?;
         let text = self.scan.number()?;
         text.parse().map_err(|_| {
@@ -81,7 +95,7 @@ impl Reader<'_> {
     }
 
     /// A string that is neither empty nor longer than a name may be.
-    pub(super) fn name(&mut self, path: &str) -> Result<Box<str>, Fault> {
+    pub(crate) fn name(&mut self, path: &str) -> Result<Box<str>, Fault> {
         self.expect(Kind::String, path, "must be a string")?;
         let text = self.scan.string()?;
         if text.raw().is_empty() {
@@ -94,7 +108,7 @@ impl Reader<'_> {
         Ok(decoded.into())
     }
 
-    pub(super) fn names(&mut self, path: &str) -> Result<Vec<Box<str>>, Fault> {
+    pub(crate) fn names(&mut self, path: &str) -> Result<Vec<Box<str>>, Fault> {
         let mut names = Vec::new();
         let most = self.limits.list_entries;
         self.array(path, |reader| {
@@ -108,7 +122,7 @@ impl Reader<'_> {
     }
 
     /// A price in USD, as a number or as a string that holds one, in pico-USD.
-    pub(super) fn price(&mut self, path: &str) -> Result<i64, Fault> {
+    pub(crate) fn price(&mut self, path: &str) -> Result<i64, Fault> {
         let text = match self.scan.peek()? {
             Kind::Number => self.scan.number()?.to_owned(),
             Kind::String => self.scan.string()?.decode().unwrap_or_default().into_owned(),
@@ -121,19 +135,27 @@ impl Reader<'_> {
         decimal.to_pico().map_err(|_| invalid(path, "must be a multiple of 10^-12 USD and below 9,223,372"))
     }
 
-    pub(super) fn expect(&mut self, kind: Kind, path: &str, message: &str) -> Result<(), Fault> {
+    pub(crate) fn expect(&mut self, kind: Kind, path: &str, message: &str) -> Result<(), Fault> {
         if self.scan.peek()? == kind { Ok(()) } else { Err(wrong_type(path, message)) }
     }
 }
 
-pub(super) fn wrong_type(path: &str, message: &str) -> Fault {
+pub(crate) fn wrong_type(path: &str, message: &str) -> Fault {
     Fault::new(FaultKind::WrongType, path, message)
 }
 
 /// Broken JSON is a fault of the whole body; its message has the offset.
-pub(super) fn locate(fault: Fault, outer: &str) -> Fault {
+pub(crate) fn locate(fault: Fault, outer: &str) -> Fault {
     match fault.kind {
         FaultKind::InvalidJson | FaultKind::TooDeep | FaultKind::TooManyKeys => fault,
         _ => fault.inside(outer),
     }
+}
+
+pub(crate) fn invalid(path: &str, message: &str) -> Fault {
+    Fault::new(FaultKind::InvalidValue, path, message)
+}
+
+pub(crate) fn unsupported(path: &str, message: &str) -> Fault {
+    Fault::new(FaultKind::Unsupported, path, message)
 }
