@@ -24,7 +24,7 @@ fn body(stream: bool, provider: &str) -> Value {
 
 fn limits(text: &str) -> Limits {
     let mut limits = Limits::default();
-    limits.set(text).expect("a limit");
+    text.split(' ').for_each(|text| limits.set(text).expect("a limit"));
     limits
 }
 
@@ -77,6 +77,31 @@ fn a_stream_that_falls_silent_before_any_output_is_billed_by_what_it_has_told() 
         assert_eq!((ends.len(), ends[0].kind, event.outcome.as_str()), (1, kind, outcome), "{says}");
         let reservation = event.attempt.as_ref().map_or(0, |attempt| attempt.reservation_picousd);
         assert_eq!(event.amount_picousd, if amount < 0 { reservation } else { amount }, "{says}");
+    }
+}
+
+#[test]
+fn a_caller_who_is_kept_waiting_hears_that_the_stream_is_open_and_failing_over_stays_possible() {
+    // The providers in their order, whether one answers, the ends of the attempts.
+    let rows = [
+        (json!(["beside", "here"]), true, vec![Kind::Orphaned, Kind::Settled]),
+        (json!(["beside", "nowhere"]), false, vec![Kind::Orphaned, Kind::Failed]),
+    ];
+    for (order, answers, kinds) in rows {
+        let provider = scripted(|| Reply::stream([Step::send(": still here\n\n"), Step::Flush, Step::Stall], None));
+        let fixture = Fixture::beside(limits("stall_time=400ms keep_alive_time=50ms"), Some(&provider.base_url().to_string()));
+        let mut request = body(true, "beside");
+        request["provider"] = json!({ "order": order, "allow_fallbacks": false });
+        let answer = fixture.send(&fixture.chat(&request));
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!((answer.head.status, answer.head.text("content-type")), (200, Some("text/event-stream")), "{order}");
+        assert!(answer.head.field("x-generation-id").is_some(), "{order}");
+        let signs = text.matches(": waybill processing\n\n").count();
+        assert!(text.starts_with(": waybill processing\n\n") && signs >= 2, "{order}: {text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{order}: {text}");
+        assert_eq!(text.contains("could not be reached"), !answers, "{order}: {text}");
+        let (ends, _) = fixture.ends();
+        assert_eq!(ends.iter().map(|end| end.kind).collect::<Vec<_>>(), kinds, "{order}");
     }
 }
 

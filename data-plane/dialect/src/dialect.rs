@@ -20,6 +20,14 @@ impl Dialect {
         }
     }
 
+    /// What tells the caller of a stream that it is still open, without a word about the answer.
+    pub const fn keep_alive(self) -> &'static [u8] {
+        match self {
+            Self::OpenAi => b": waybill processing\n\n",
+            Self::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|dialect| dialect.name() == name)
     }

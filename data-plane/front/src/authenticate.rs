@@ -1,19 +1,24 @@
-//! From an `authorization` header to a key of the snapshot. No I/O, and the look-up is by a keyed hash, which a caller cannot steer.
+//! From an `authorization` or `x-api-key` header to a key of the snapshot. No I/O, and the look-up is by a keyed hash, which a caller cannot steer.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use waybill_dialect::{ErrorBody, ErrorType};
 use waybill_model::{
     key::{self, Pepper},
     snapshot::{ApiKey, Snapshot},
 };
 
+/// Where Anthropic's clients send the key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 /// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Denied {
-    /// No bearer.
+    /// No key.
     Missing,
+    /// Two keys.
+    Ambiguous,
     /// Not the form of a key, or not a key of ours.
     Unknown,
     /// Switched off.
@@ -34,8 +39,9 @@ impl Denied {
         let ours = |message: &str| ErrorBody::new(ErrorType::Server, message).with_status(503).with_retry_after(5);
         match self {
             Self::Missing => denied(
-                "No API key: send the header `Authorization: Bearer wb_…`. `waybill keys create --name NAME --workspace default` makes one.",
+                "No API key: send the header `Authorization: Bearer wb_…` or `x-api-key: wb_…`. `waybill keys create --name NAME --workspace default` makes one.",
             ),
+            Self::Ambiguous => denied("Two different API keys: `Authorization` and `x-api-key` say different things. Send one of them."),
             Self::Unknown => denied(
                 "This API key is not known here. Check that it was copied whole; `waybill keys create --name NAME --workspace default` makes a new one.",
             ),
@@ -54,20 +60,14 @@ impl Denied {
 /// # Errors
 /// See [`Denied`].
 pub fn authenticate(headers: &HeaderMap, snapshot: &Snapshot, peppers: &[Pepper], now_unix_ms: i64) -> Result<Arc<ApiKey>, Denied> {
-    let value = headers.get(AUTHORIZATION).ok_or(Denied::Missing)?;
-    let text = value.to_str().map_err(|_| Denied::Unknown)?;
-    let (scheme, bearer) = text.split_once(' ').ok_or(Denied::Missing)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Denied::Missing);
-    }
-    let bearer = bearer.trim();
-    if !key::is_well_formed(bearer) {
+    let text = key_of(headers)?;
+    if !key::is_well_formed(text) {
         return Err(Denied::Unknown);
     }
     if snapshot.revision == 0 {
         return Err(Denied::NoConfiguration);
     }
-    let key = peppers.iter().find_map(|pepper| snapshot.key(&pepper.hash(bearer))).ok_or(Denied::Unknown)?;
+    let key = peppers.iter().find_map(|pepper| snapshot.key(&pepper.hash(text))).ok_or(Denied::Unknown)?;
     if key.disabled {
         return Err(Denied::Disabled);
     }
@@ -78,6 +78,22 @@ pub fn authenticate(headers: &HeaderMap, snapshot: &Snapshot, peppers: &[Pepper]
         return Err(Denied::Unusable);
     }
     Ok(Arc::clone(key))
+}
+
+/// The text of the key, wherever it stands: OpenAI's clients send a bearer, Anthropic's either.
+fn key_of(headers: &HeaderMap) -> Result<&str, Denied> {
+    let own = headers.get(API_KEY).map(|value| value.to_str().map(str::trim).map_err(|_| Denied::Unknown)).transpose()?;
+    match (bearer(headers)?, own) {
+        (Some(bearer), Some(own)) if bearer != own => Err(Denied::Ambiguous),
+        (bearer, own) => bearer.or(own).ok_or(Denied::Missing),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Denied::Unknown)?;
+    let named = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(named.map(|(_, bearer)| bearer.trim()))
 }
 
 #[cfg(test)]
@@ -115,26 +131,36 @@ mod tests {
         let snapshot = compile(&world, &|_| None).snapshot;
         let mut typing_error = text(1);
         typing_error.pop();
+        // `authorization`, `x-api-key`, what comes of them.
         let rows = [
-            (Some(format!("Bearer {}", text(1))), Ok("good")),
-            (Some(format!("bearer  {}", text(1))), Ok("good")),
-            (None, Err((Denied::Missing, 401))),
-            (Some("Basic abc".into()), Err((Denied::Missing, 401))),
-            (Some("Bearer sk-abc".into()), Err((Denied::Unknown, 401))),
-            (Some(format!("Bearer {typing_error}")), Err((Denied::Unknown, 401))),
-            (Some(format!("Bearer {}", text(9))), Err((Denied::Unknown, 401))),
-            (Some(format!("Bearer {}", text(2))), Err((Denied::Disabled, 401))),
-            (Some(format!("Bearer {}", text(3))), Err((Denied::Expired, 401))),
-            (Some(format!("Bearer {}", text(4))), Err((Denied::Unusable, 503))),
+            (Some(format!("Bearer {}", text(1))), None, Ok("good")),
+            (Some(format!("bearer  {}", text(1))), None, Ok("good")),
+            (None, Some(text(1)), Ok("good")),
+            (Some(format!("Bearer {}", text(1))), Some(text(1)), Ok("good")),
+            (Some("Basic abc".into()), Some(text(1)), Ok("good")),
+            (Some(format!("Bearer {}", text(1))), Some(text(2)), Err((Denied::Ambiguous, 401))),
+            (Some(format!("Bearer {}", text(9))), Some(text(1)), Err((Denied::Ambiguous, 401))),
+            (None, None, Err((Denied::Missing, 401))),
+            (None, Some("sk-ant-abc".into()), Err((Denied::Unknown, 401))),
+            (None, Some(text(2)), Err((Denied::Disabled, 401))),
+            (Some("Basic abc".into()), None, Err((Denied::Missing, 401))),
+            (Some("Bearer sk-abc".into()), None, Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {typing_error}")), None, Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {}", text(9))), None, Err((Denied::Unknown, 401))),
+            (Some(format!("Bearer {}", text(2))), None, Err((Denied::Disabled, 401))),
+            (Some(format!("Bearer {}", text(3))), None, Err((Denied::Expired, 401))),
+            (Some(format!("Bearer {}", text(4))), None, Err((Denied::Unusable, 503))),
         ];
-        for (header, expected) in rows {
+        for (bearer, own, expected) in rows {
             let mut headers = HeaderMap::new();
-            if let Some(value) = &header {
-                headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+            for (name, value) in [(AUTHORIZATION, &bearer), (API_KEY, &own)] {
+                if let Some(value) = value {
+                    headers.insert(name, value.parse().expect("a header"));
+                }
             }
             let found = authenticate(&headers, &snapshot, std::slice::from_ref(&pepper), 100_000);
             let shown = found.as_ref().map(|key| &*key.name).map_err(|denied| (*denied, denied.error().status));
-            assert_eq!(shown, expected, "{header:?}");
+            assert_eq!(shown, expected, "{bearer:?} {own:?}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {}", text(1)).parse().expect("a header"));

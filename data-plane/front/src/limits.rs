@@ -139,6 +139,8 @@ limits! {
     connect_time: Duration = Duration::from_secs(5),
     #[doc = "From a request's leaving to the first output of a streamed attempt."]
     first_token_time: Duration = Duration::from_secs(120),
+    #[doc = "Silence before a stream's first output after which its caller is told that it is still open, and again each time it has passed."]
+    keep_alive_time: Duration = Duration::from_secs(10),
     #[doc = "Between two pieces of an answer."]
     stall_time: Duration = Duration::from_secs(60),
     #[doc = "Of an attempt."]

@@ -3,8 +3,10 @@
 //! # Layout
 //! - [`Proxy`], [`Settings`]: start and stop. `worker`: what one thread owns.
 //! - `stack`: from a request to its answer; the only file that joins the rooms. `surface`: paths. `models`, `account`: answers that are not calls.
-//! - `attempts`: one after another until one answers. `attempt`: from the intent to the one end. `flight`: an attempt under way, and what becomes
-//!   of it when its caller goes. `relay`: a stream on its way to the caller. `outbound`: the request towards a provider.
+//! - `attempts`: one after another until one answers; `answering`: the one that does; `failing`: those that do not. `attempt`: from the intent to
+//!   the one end. `flight`: an attempt under way, and what becomes of it when its caller goes. `relay`: a stream on its way to the caller. `waiting`: before it has
+//!   begun.
+//!   `outbound`: the request towards a provider.
 //! - [`Configuration`], [`Books`]: what the proxy needs of others, as contracts. [`Counters`], [`Refusals`]: what it tells of itself.
 //!
 //! # Invariants
@@ -15,12 +17,14 @@
 
 mod account;
 mod answer;
+mod answering;
 mod attempt;
 mod attempts;
 mod books;
 mod configuration;
 mod counters;
 mod deadline;
+mod failing;
 mod flight;
 mod models;
 mod outbound;
@@ -29,6 +33,7 @@ mod relay;
 mod stack;
 mod start;
 mod surface;
+mod waiting;
 mod worker;
 
 pub use books::{Asked, Away, Books, Owner, Spent};

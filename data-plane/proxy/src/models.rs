@@ -1,6 +1,9 @@
-//! `GET models` and the endpoints of a model, in a shape that OpenAI's and OpenRouter's clients both read.
+//! `GET models` and the endpoints of a model, in one shape that OpenAI's, OpenRouter's and Anthropic's clients read.
+
+use std::ops::Range;
 
 use serde_json::{Value, json};
+use waybill_dialect::{ErrorBody, ErrorType};
 use waybill_model::{
     meter::Meter,
     money::print_usd,
@@ -8,11 +11,67 @@ use waybill_model::{
     snapshot::{Endpoint, Model, Snapshot},
 };
 
-/// All models that have an endpoint in service.
-pub(crate) fn list(snapshot: &Snapshot, now_unix_ms: i64) -> Value {
-    let models: Vec<Value> =
-        snapshot.models().iter().filter(|model| in_service(model).next().is_some()).map(|model| one(model, now_unix_ms)).collect();
-    json!({ "object": "list", "total_count": models.len(), "links": { "next": null }, "data": models })
+use crate::surface::unescaped;
+
+/// Which models of the list are asked for; Anthropic's clients page.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Page {
+    /// Most models of a page; none = all.
+    limit: Option<usize>,
+    /// Behind this model.
+    after: Option<String>,
+    /// Before this model.
+    before: Option<String>,
+}
+
+impl Page {
+    /// Reads `limit`, `after_id` and `before_id`.
+    ///
+    /// # Errors
+    /// A limit that is none.
+    pub(crate) fn of_query(query: &str) -> Result<Self, ErrorBody> {
+        let mut page = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let value = unescaped(value).unwrap_or_default();
+            match name {
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=1000).contains(limit));
+                    let fault = || ErrorBody::new(ErrorType::InvalidRequest, "limit: a whole number from 1 to 1000").with_param("limit");
+                    page.limit = Some(limit.ok_or_else(fault)?);
+                }
+                "after_id" => page.after = Some(value.into_owned()),
+                "before_id" => page.before = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        Ok(page)
+    }
+
+    /// The range of the page among so many, found by their ids; an id that is not there is passed over. Before an id come the last ones.
+    fn range(&self, ids: &[&str]) -> Range<usize> {
+        let place = |id: &Option<String>| id.as_deref().and_then(|id| ids.iter().position(|known| *known == id));
+        let start = place(&self.after).map_or(0, |at| at + 1);
+        let end = place(&self.before).unwrap_or(ids.len()).max(start);
+        match (self.limit, &self.before) {
+            (Some(limit), Some(_)) => end.saturating_sub(limit).max(start)..end,
+            (Some(limit), None) => start..end.min(start + limit),
+            (None, _) => start..end,
+        }
+    }
+}
+
+/// The models that have an endpoint in service, or a page of them.
+pub(crate) fn list(snapshot: &Snapshot, page: &Page, now_unix_ms: i64) -> Value {
+    let models: Vec<&Model> = snapshot.models().iter().filter(|model| in_service(model).next().is_some()).collect();
+    let ids: Vec<&str> = models.iter().map(|model| &*model.name).collect();
+    let range = page.range(&ids);
+    let has_more = if page.before.is_some() { range.start > 0 } else { range.end < ids.len() };
+    let shown = ids.get(range.clone()).unwrap_or_default();
+    let data: Vec<Value> = models.iter().skip(range.start).take(range.len()).map(|model| one(model, now_unix_ms)).collect();
+    json!({
+        "object": "list", "total_count": models.len(), "links": { "next": null }, "data": data,
+        "has_more": has_more, "first_id": shown.first(), "last_id": shown.last(),
+    })
 }
 
 /// One model.
@@ -29,6 +88,9 @@ pub(crate) fn one(model: &Model, now_unix_ms: i64) -> Value {
     json!({
         "id": model.name,
         "object": "model",
+        "type": "model",
+        "display_name": model.display_name,
+        "created_at": rfc3339(model.created),
         "owned_by": model.name.split('/').next(),
         "canonical_slug": model.name,
         "name": model.display_name,
@@ -150,6 +212,12 @@ fn per_unit(picousd_per_million: i64) -> String {
     all.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Anthropic's clients want an instant also where none is known: the beginning of time, by their own rule.
+fn rfc3339(unix_s: i64) -> String {
+    let instant = time::OffsetDateTime::from_unix_timestamp(unix_s).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    instant.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
 fn counted(tokens: u64) -> Value {
     if tokens == 0 { Value::Null } else { tokens.into() }
 }
@@ -157,6 +225,27 @@ fn counted(tokens: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_follow_one_another_in_both_directions() {
+        let ids = ["a/1", "a/2", "b/1", "b/2"];
+        let rows = [
+            ("", 0..4),
+            ("limit=3", 0..3),
+            ("limit=3&after_id=b%2F1", 3..4),
+            ("after_id=b/2", 4..4),
+            ("limit=2&before_id=b/2", 1..3),
+            ("before_id=a/1", 0..0),
+            ("limit=2&after_id=gone", 0..2),
+            ("supported_parameters=tools", 0..4),
+        ];
+        for (query, range) in rows {
+            assert_eq!(Page::of_query(query).expect("a page").range(&ids), range, "{query}");
+        }
+        for query in ["limit=0", "limit=1001", "limit=x", "limit=-1"] {
+            assert_eq!(Page::of_query(query).expect_err("no limit").param.as_deref(), Some("limit"), "{query}");
+        }
+    }
 
     #[test]
     fn prices_of_one_token_keep_every_place() {

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use waybill_dialect::{
-    Ending, ErrorBody, ErrorType, Step,
+    Dialect, Ending, ErrorBody, ErrorType, Step,
     openai::{self, DONE_FRAME},
 };
 use waybill_meter::{Durable, failpoint};
@@ -19,7 +19,7 @@ use waybill_meter::{Durable, failpoint};
 use waybill_route::{Class, Outcome};
 
 use crate::{
-    attempts::class_of,
+    failing::class_of,
     flight::{Flight, Here, Tap, Trouble},
     worker::Watch,
 };
@@ -30,10 +30,22 @@ pub(crate) struct Showing {
     pub(crate) earlier_picousd: i64,
     /// The cost is spliced in.
     pub(crate) cost: bool,
-    /// For our own error chunk.
-    pub(crate) generation: String,
-    pub(crate) model: String,
+    pub(crate) teller: Teller,
+}
+
+/// Tells an error after the head has gone out: in-band, in the caller's dialect, as the end of the stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller {
+    pub(crate) dialect: Dialect,
+    pub(crate) generation: Box<str>,
+    pub(crate) model: Box<str>,
     pub(crate) created_s: u64,
+}
+
+impl Teller {
+    pub(crate) fn error(&self, error: &ErrorBody) -> [Bytes; 2] {
+        [openai::error_frame(error, &self.generation, &self.model, self.created_s), Bytes::from_static(DONE_FRAME)]
+    }
 }
 
 /// See the module.
@@ -148,9 +160,7 @@ impl Relay {
     }
 
     fn fail(&mut self, error: &ErrorBody) {
-        let Showing { generation, model, created_s, .. } = &self.showing;
-        self.out.push_back(openai::error_frame(error, generation, model, *created_s));
-        self.out.push_back(Bytes::from_static(DONE_FRAME));
+        self.out.extend(self.showing.teller.error(error));
     }
 }
 

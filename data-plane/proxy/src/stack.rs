@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use waybill_dialect::{Call, DataCollection, ErrorBody, ErrorType, Limits, Need, Sort, openai};
+use waybill_dialect::{Call, DataCollection, Dialect, ErrorBody, ErrorType, Limits, Need, Sort, openai};
 use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
 use waybill_model::{
     id::GenerationId,
@@ -22,6 +22,7 @@ use crate::{
     models, outbound,
     refusals::Refused,
     surface::{Operation, Surface, operation, unescaped},
+    waiting,
     worker::Worker,
 };
 
@@ -43,7 +44,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Re
         Err(error) => return reply(error_answer(&error)),
     };
     let answered = match operation {
-        Operation::Models => let_in(&worker, &parts.headers).map(|(snapshot, _)| ok(models::list(&snapshot, worker.unix_ms()).to_string())),
+        Operation::Models => list(&worker, &parts.headers, parts.uri.query().unwrap_or_default()),
         Operation::Model(name) => let_in(&worker, &parts.headers)
             .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::one(model, worker.unix_ms()).to_string()))),
         Operation::ModelData(name) => let_in(&worker, &parts.headers)
@@ -116,6 +117,13 @@ fn owner(key: &ApiKey) -> Result<Owner, ErrorBody> {
     Ok(Owner { org: workspace.org.clone(), workspace: workspace.name.clone(), api_key: key.name.clone() })
 }
 
+/// Only Anthropic's clients page; to the others a limit would look like all there is.
+fn list(worker: &Worker, headers: &HeaderMap, query: &str) -> Result<Reply, ErrorBody> {
+    let (snapshot, _) = let_in(worker, headers)?;
+    let page = if headers.contains_key(outbound::ANTHROPIC_VERSION) { models::Page::of_query(query)? } else { models::Page::default() };
+    Ok(ok(models::list(&snapshot, &page, worker.unix_ms()).to_string()))
+}
+
 async fn own_key(worker: &Worker, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
     let (_, key) = let_in(worker, headers)?;
     let spent = worker.books().spent(&owner(&key)?).await.map_err(|error| away(&error))?;
@@ -164,9 +172,17 @@ async fn serve(
         return Err(ErrorBody::new(ErrorType::InvalidRequest, message).with_param("provider.sort"));
     }
     let cost = !key.omit_cost && headers.get(COST).is_none_or(|value| value.as_bytes() != b"omit");
-    let accepted = Accepted { key, workspace, snapshot, surface, generation, call, body, headers, cost };
+    let accepted = Accepted { key, workspace, snapshot, surface, dialect: Dialect::OpenAi, generation, call, body, headers, cost };
     let (plan, decision) = planned(worker, &accepted)?;
-    attempts::run(worker, &accepted, &plan, decision).await
+    if !accepted.call.stream {
+        return attempts::run(worker, &accepted, &plan, decision).await;
+    }
+    let (teller, pause) = (accepted.teller(worker), limits.keep_alive_time);
+    let making = {
+        let worker = Rc::clone(worker);
+        Box::pin(async move { attempts::run(&worker, &accepted, &plan, decision).await })
+    };
+    waiting::wait(making, pause, teller).await
 }
 
 fn body_fault(fault: BodyFault) -> ErrorBody {
@@ -205,7 +221,7 @@ impl Names {
         Wishes {
             model: &call.model,
             models: &call.models,
-            dialect: "openai",
+            dialects: &["openai"],
             order: &provider.order,
             only: &provider.only,
             ignore: &provider.ignore,

@@ -63,7 +63,8 @@ pub fn detail(loss: Loss, endpoint: &Endpoint, wishes: &Wishes<'_>) -> String {
         Loss::Disabled => "is out of service".to_owned(),
         Loss::NoSecret => "has no credential in this proxy".to_owned(),
         Loss::Dialect => {
-            format!("speaks the dialect `{}`, which a request in `{}` cannot reach", endpoint.provider.dialect, wishes.dialect)
+            let own = wishes.dialects.first().copied().unwrap_or_default();
+            format!("speaks the dialect `{}`, which a request in `{own}` cannot reach", endpoint.provider.dialect)
         }
         Loss::PolicyOnly => format!("is of `{provider}`, which the workspace's policy does not allow"),
         Loss::PolicyIgnored => format!("is of `{provider}`, which the workspace's policy forbids"),

@@ -41,7 +41,7 @@ impl Court<'_> {
     fn in_service(&self, endpoint: &Endpoint) -> Result<(), Loss> {
         lose_if(endpoint.disabled, Loss::Disabled)?;
         lose_if(endpoint.account.credential == Credential::Missing, Loss::NoSecret)?;
-        lose_if(*endpoint.provider.dialect != *self.wishes.dialect, Loss::Dialect)
+        lose_if(!self.wishes.dialects.contains(&&*endpoint.provider.dialect), Loss::Dialect)
     }
 
     fn allowed(&self, endpoint: &Endpoint) -> Result<(), Loss> {

@@ -26,8 +26,8 @@ pub struct Wishes<'a> {
     pub model: &'a str,
     /// Models to fall back to, in order.
     pub models: &'a [Box<str>],
-    /// The dialect the caller speaks.
-    pub dialect: &'a str,
+    /// Dialects that the request can be carried in: the caller's own first, then those it can be translated into.
+    pub dialects: &'a [&'a str],
     /// `provider.order`: tried first, in this order.
     pub order: &'a [Box<str>],
     /// `provider.only`; empty = all.
@@ -69,7 +69,7 @@ impl<'a> Wishes<'a> {
         Self {
             model,
             models: &[],
-            dialect: "openai",
+            dialects: &["openai"],
             order: &[],
             only: &[],
             ignore: &[],

@@ -44,7 +44,12 @@ fn in_service() -> Vec<Case> {
     vec![
         case(at("p").with(|spec| spec.disabled = true), wish(), Loss::Disabled, "out of service"),
         case(at("p").secret("ABSENT"), wish(), Loss::NoSecret, "no credential"),
-        case(at("p").secret("SET"), Wishes { dialect: "anthropic", ..wish() }, Loss::Dialect, "dialect `openai`"),
+        case(
+            at("p").secret("SET"),
+            Wishes { dialects: &["anthropic"], ..wish() },
+            Loss::Dialect,
+            "dialect `openai`, which a request in `anthropic`",
+        ),
     ]
 }
 
@@ -264,6 +269,7 @@ fn limits_are_inclusive_and_unknown_limits_exclude_nothing() {
         (at("p/eu"), Wishes { only: list(&["P"]), ignore: list(&["p/us", "p/e", "/"]), ..wish() }),
         (at("p").unpriced().with(|spec| spec.allow_unpriced = true), wish()),
         (at("p").secret("SET"), wish()),
+        (at("p"), Wishes { dialects: &["anthropic", "openai"], ..wish() }),
         (at("p").with(|spec| spec.zero_data_retention = true), Wishes { zero_data_retention: true, deny_data_collection: true, ..wish() }),
         (at("p").with(|spec| spec.supported_parameters = vec!["stop".into()]), Wishes { parameters: &["tools"], ..wish() }),
     ];
