@@ -1,7 +1,7 @@
 //! The neutral form and the dialects of the data plane: bytes in, decisions' facts out, bytes back.
 //!
 //! # Layout
-//! - `dialect`: [`Dialect`], who speaks which. One folder for each: [`openai`].
+//! - `dialect`: [`Dialect`], who speaks which. One folder for each: [`openai`] (chat completions), [`anthropic`] (messages).
 //! - `call`: [`Call`], what a request asks for. `fault`: what can be wrong with it. `limits`: what it may be at most.
 //! - `fields`: tables of the fields that are read. `read`: typed reading with paths. `preferences`: the `provider` object.
 //! - `target`: [`Target`], what an endpoint wants to see. `places`: the request with those spans exchanged.
@@ -11,6 +11,7 @@
 //! - `body`: a body as slices of the original and what replaces parts of it.
 //! - `json`: the one strict, lazy scan. `sse`: frames, whatever the cut points.
 //! - [`neutral`]: the content of requests and answers, for translation between dialects.
+//! - `base64`: documents that are base64 in one dialect and text in the other.
 //!
 //! # Invariants
 //! - Pure: no I/O, clock, randomness or `async`.
@@ -21,6 +22,8 @@
 //! - Money is an integer or an exact decimal, never a float.
 
 mod answer;
+pub mod anthropic;
+mod base64;
 mod body;
 mod call;
 mod classify;

@@ -15,6 +15,24 @@ impl Writer {
         Self { out: Vec::with_capacity(bytes), follows: false }
     }
 
+    /// The data of a server-sent event of that name.
+    pub(crate) fn framed(event: &str) -> Self {
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(event.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        Self { out, follows: false }
+    }
+
+    /// The server-sent event that [`Writer::framed`] began.
+    pub(crate) fn into_frame(mut self) -> bytes::Bytes {
+        // A value that was copied may have line breaks between its tokens, which would end the line of data.
+        let data = memchr::memchr(b'\n', &self.out).map_or(0, |header| header + 1);
+        self.out.iter_mut().skip(data).filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        self.out.extend_from_slice(b"\n\n");
+        self.out.into()
+    }
+
     /// The text, whole if everything that was opened was closed.
     pub(crate) fn into_bytes(self) -> bytes::Bytes {
         self.out.into()

@@ -87,6 +87,11 @@ impl Extension {
         self.members.push(Member { name, raw, sort });
     }
 
+    /// Lets a member go that no longer holds.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.members.retain(|member| !member.name.is(name));
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Raw> {
         self.members.iter().find(|member| member.name.is(name)).map(|member| &member.raw)
     }

@@ -5,6 +5,7 @@
 //! - `prompt`: [`Prompt`], the content of a request. `block`: [`Block`], what prompts and answers are made of.
 //! - `message`: [`Message`], a whole answer. `event`: [`Event`], an answer in pieces; `assembler`: the only maker of events; `fold`: events back into a message.
 //! - `carrier`: [`Carrier`], what the endpoint takes. `shown`: [`Shown`], what an answer shows beside the model's words.
+//! - `fields`: an object of a request, its members taken with their types.
 //! - `notice`: what could not be carried as it was.
 //!
 //! # Invariants
@@ -16,6 +17,7 @@ mod block;
 mod carrier;
 mod event;
 mod extension;
+mod fields;
 mod fold;
 mod message;
 mod notice;
@@ -28,6 +30,7 @@ pub use block::{Block, Cache, Content, Media, MediaSource, Place, Reasoning, Ttl
 pub use carrier::{Carrier, ReasoningControls};
 pub use event::{Delta, Event, EventKind, Opened};
 pub use extension::Extension;
+pub(crate) use fields::{Fields, invalid, missing, text_of, wrong_type};
 pub use fold::fold;
 pub use message::{Finish, Message};
 pub use notice::{Notice, Outcome, warning_header};

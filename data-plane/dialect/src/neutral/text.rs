@@ -84,12 +84,21 @@ impl Raw {
         Self(json.into())
     }
 
+    /// A value inside of this one, without a copy.
+    pub(crate) fn part(&self, raw: &[u8]) -> Self {
+        Self(self.0.slice_ref(raw))
+    }
+
     pub fn json(&self) -> &[u8] {
         &self.0
     }
 
     pub fn bytes(&self) -> &Bytes {
         &self.0
+    }
+
+    pub fn is_string(&self) -> bool {
+        self.0.first() == Some(&b'"')
     }
 
     pub fn is_object(&self) -> bool {

@@ -1,0 +1,36 @@
+//! Anthropic's messages.
+//!
+//! # Layout
+//! - `prompt_read`, `block_read`: a request into the neutral form.
+//! - `prompt_write`, `block_write`: a prompt as a request. `fit` (`fit_turns`, `fit_media`, `fit_reasoning`): one of another dialect made fit first.
+//! - `message_read`, `message_write`: a whole answer. `events_read`, `events_write`: one in pieces. `shown`: what both writers show
+//!   of another provider's answer. `finish`: why the model stopped.
+//! - `media`: pictures and documents. `unsigned`: thoughts that Anthropic would refuse. `tool_id`: ids of calls in its letters.
+
+mod block_read;
+mod block_write;
+mod events_read;
+mod events_write;
+mod finish;
+mod fit;
+mod fit_media;
+mod fit_reasoning;
+mod fit_turns;
+mod media;
+mod message_read;
+mod message_write;
+mod prompt_read;
+mod prompt_write;
+mod shown;
+mod tool_id;
+mod unsigned;
+
+#[cfg(test)]
+mod codec_tests;
+
+pub use events_read::EventsReader;
+pub use events_write::EventsWriter;
+pub use message_read::read_message;
+pub use message_write::write_message;
+pub use prompt_read::read_prompt;
+pub use prompt_write::write_prompt;
