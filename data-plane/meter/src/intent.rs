@@ -6,9 +6,11 @@
 
 use waybill_model::{
     price::{Bill, Tariff},
-    snapshot::Endpoint,
+    snapshot::{ApiKey, Endpoint, Workspace},
 };
-use waybill_proto::usage::v1::{Attempt, Line};
+use waybill_proto::usage::v1::Decision;
+
+use crate::wire::{Writer, cut};
 
 /// Output tokens that are reserved where neither the caller, the endpoint nor the model names a limit.
 const UNKNOWN_WINDOW: u64 = 1 << 20;
@@ -34,72 +36,131 @@ pub fn bound(wish: Wish, endpoint: &Endpoint, tariff: Option<&Tariff>) -> Bill {
     tariff.bound(input, output.saturating_mul(u64::from(wish.answers.max(1))))
 }
 
-/// Writes a bill's lines as an event holds them.
-#[must_use]
-pub fn lines(bill: &Bill) -> Vec<Line> {
-    let wire = |line: &waybill_model::price::Line| Line {
-        meter: line.meter.name().to_owned(),
-        tier: line.tier.to_string(),
-        above_input_tokens: line.above_input_tokens,
-        quantity: line.quantity,
-        rate_picousd: line.rate_picousd,
-        amount_picousd: line.amount.0,
-    };
-    bill.lines.iter().map(wire).collect()
-}
-
 /// Longest encoded intent or event. Names are short; what may grow is the decision, which is cut to fit.
 pub const PAYLOAD_BYTES: usize = 4096;
 
 /// What an event adds to the attempt it is of, at most: twelve lines and some short texts.
 const EVENT_BYTES: usize = 1600;
 
-/// Cuts the record of the decision until the attempt fits into a record together with its end: first the details, then candidates from the
-/// end, counted in `more`.
-pub fn fit(attempt: &mut Attempt) {
-    use prost::Message;
-    let limit = PAYLOAD_BYTES - EVENT_BYTES;
-    for text in [&mut attempt.requested_model, &mut attempt.http_referer, &mut attempt.app_title] {
-        truncate(text, 128);
-    }
-    if attempt.encoded_len() > limit
-        && let Some(decision) = &mut attempt.decision
-    {
-        decision.candidates.iter_mut().for_each(|candidate| candidate.detail.clear());
-    }
-    while attempt.encoded_len() > limit
-        && let Some(decision) = &mut attempt.decision
-        && decision.candidates.pop().is_some()
-    {
-        decision.more += 1;
+/// Most bytes of a text that is the caller's.
+const TEXT_BYTES: usize = 128;
+
+/// What is known of an attempt before it begins; all of it lies elsewhere.
+#[derive(Clone, Debug)]
+pub struct Intent<'a> {
+    /// The request's id.
+    pub generation: &'a [u8; 16],
+    /// From 1.
+    pub number: u32,
+    /// Who pays.
+    pub workspace: &'a Workspace,
+    /// Whose key it is.
+    pub key: &'a ApiKey,
+    /// Where it goes.
+    pub endpoint: &'a Endpoint,
+    /// Of the configuration.
+    pub revision: u64,
+    /// Why the bound does not hold.
+    pub unbounded: Vec<&'static str>,
+    /// How the request was routed; on its first attempt.
+    pub decision: Option<Decision>,
+    /// As the caller spelt it.
+    pub requested_model: &'a str,
+    /// The answer is to come as a stream.
+    pub streamed: bool,
+    /// Where the request came in.
+    pub surface: &'static str,
+    /// The caller's attribution.
+    pub http_referer: &'a str,
+    /// The caller's attribution.
+    pub app_title: &'a str,
+}
+
+/// What is known of an attempt the moment it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserved<'a> {
+    /// Its id.
+    pub attempt: &'a [u8; 16],
+    /// Microseconds since 1970.
+    pub start_unix_us: u64,
+    /// The prices in force.
+    pub tariff: Option<&'a Tariff>,
+    /// The most it may cost.
+    pub bound: &'a Bill,
+}
+
+impl Intent<'_> {
+    /// The payload of the intent's record: an encoded `usage.v1.Attempt`.
+    ///
+    /// The record of the decision is cut until the attempt fits into a record together with its end: first the details, then candidates from
+    /// the end, counted in `more`.
+    #[must_use]
+    pub fn payload(&self, reserved: Reserved<'_>) -> Vec<u8> {
+        let mut attempt = Writer(Vec::with_capacity(512));
+        attempt.bytes(1, reserved.attempt);
+        attempt.bytes(2, self.generation);
+        attempt.number(3, self.number.into());
+        attempt.text(4, &self.workspace.org);
+        attempt.text(5, &self.workspace.name);
+        attempt.text(6, &self.key.name);
+        attempt.text(7, &self.endpoint.name);
+        attempt.text(8, &self.endpoint.model);
+        attempt.text(9, &self.endpoint.provider.name);
+        attempt.text(10, &self.endpoint.account.name);
+        attempt.text(11, &self.endpoint.provider_model);
+        attempt.text(12, reserved.tariff.map_or("", |tariff| tariff.version().as_str()));
+        attempt.number(13, self.revision);
+        attempt.number(14, reserved.start_unix_us);
+        attempt.signed(15, reserved.bound.total.0);
+        attempt.lines(16, reserved.bound);
+        for cause in &self.unbounded {
+            attempt.element(17, cause.as_bytes());
+        }
+        attempt.text(19, cut(self.requested_model, TEXT_BYTES));
+        attempt.number(20, self.streamed.into());
+        attempt.text(21, self.surface);
+        attempt.text(22, cut(self.http_referer, TEXT_BYTES));
+        attempt.text(23, cut(self.app_title, TEXT_BYTES));
+        if let Some(decision) = &self.decision {
+            fit(&mut attempt, decision);
+        }
+        attempt.0
     }
 }
 
-/// Cuts a text to so many bytes at a character's boundary.
-pub(crate) fn truncate(text: &mut String, bytes: usize) {
-    if text.len() > bytes {
-        let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+/// Writes the decision last, since it takes what room is left. The order of fields says nothing.
+fn fit(attempt: &mut Writer, decision: &Decision) {
+    let before = attempt.0.len();
+    let (mut named, mut detailed) = (decision.candidates.len(), true);
+    loop {
+        write_decision(attempt, decision, named, detailed);
+        if attempt.0.len() <= PAYLOAD_BYTES - EVENT_BYTES || named == 0 {
+            return;
+        }
+        attempt.0.truncate(before);
+        named -= usize::from(!detailed);
+        detailed = false;
     }
+}
+
+fn write_decision(attempt: &mut Writer, decision: &Decision, named: usize, detailed: bool) {
+    let left_out = u32::try_from(decision.candidates.len().saturating_sub(named)).unwrap_or(u32::MAX);
+    attempt.message(18, |writer| {
+        writer.number(1, decision.revision);
+        writer.number(2, decision.deny_epoch);
+        writer.number(3, decision.seed);
+        for candidate in decision.candidates.iter().take(named) {
+            writer.message(4, |writer| {
+                writer.text(1, &candidate.endpoint);
+                writer.signed(2, candidate.reason.into());
+                writer.number(3, candidate.rank.into());
+                writer.number(4, candidate.score);
+                writer.text(5, if detailed { &candidate.detail } else { "" });
+            });
+        }
+        writer.number(5, decision.more.saturating_add(left_out).into());
+    });
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message;
-    use waybill_proto::usage::v1::{Candidate, Decision};
-
-    use super::*;
-
-    #[test]
-    fn a_long_decision_is_cut_and_what_is_cut_is_counted() {
-        let candidate = Candidate { endpoint: "e".repeat(100), detail: "d".repeat(500), ..Candidate::default() };
-        let decision = Decision { candidates: vec![candidate; 64], more: 3, ..Decision::default() };
-        let mut attempt = Attempt { decision: Some(decision), requested_model: "ü".repeat(500), ..Attempt::default() };
-        fit(&mut attempt);
-        assert!(attempt.encoded_len() <= PAYLOAD_BYTES - EVENT_BYTES);
-        assert_eq!(attempt.requested_model, "ü".repeat(64));
-        let decision = attempt.decision.expect("kept");
-        assert!(!decision.candidates.is_empty());
-        assert_eq!(decision.candidates.len() as u32 + decision.more, 67);
-    }
-}
+mod tests;

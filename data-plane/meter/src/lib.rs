@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`intent`]: the bound of an attempt. [`tally`]: its one terminal event. Both pure.
+//! - `wire`: both written as protocol buffers.
 //! - `spool`: the write-ahead log of intents and ends on this machine's disk
 //!
 //! # Invariants
@@ -13,6 +14,7 @@
 pub mod intent;
 mod spool;
 pub mod tally;
+mod wire;
 
 pub use spool::{
     Batch, Closed, Damage, Durable, End, Failure, Identity, IntentRecord, Kind, Log, LogInfo, MAX_PAYLOAD_BYTES, OpenError, Options,

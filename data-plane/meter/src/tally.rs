@@ -1,7 +1,7 @@
 //! What an attempt did cost: from the provider's reading, or from what is known without one, to its one terminal event.
 //!
-//! Events are made without their attempt; [`payload`] puts the bytes of the intent in its place, so that what an end says of its attempt is to the
-//! letter what the intent said, and is encoded once.
+//! An end is written with the bytes of its intent as the event's attempt, so that what an end says of its attempt is to the letter what the
+//! intent said, and is encoded once.
 
 use prost::Message;
 use waybill_dialect::Reading;
@@ -12,13 +12,19 @@ use waybill_model::{
 use waybill_proto::usage::v1::{Attempt, Event, Kind, Source};
 
 use crate::{
-    intent::{lines, truncate},
     spool::End,
+    wire::{Writer, cut},
 };
 
+/// Most bytes of a text that is the provider's.
+const TEXT_BYTES: usize = 128;
+
+/// Most bytes of a cost that the provider reports.
+const COST_BYTES: usize = 64;
+
 /// What is known of the end besides the usage.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts<'a> {
     /// How it ended: `complete`, `client_hang_up`, `upstream_cut`, `timeout`, ….
     pub outcome: &'static str,
     /// One of the stable error types; empty = none.
@@ -26,15 +32,33 @@ pub struct Facts {
     /// Status of the provider's answer; 0 = none came.
     pub status: u16,
     /// The provider's own word.
-    pub finish_reason: String,
+    pub finish_reason: &'a str,
     /// The provider's id of the answer.
-    pub provider_answer_id: String,
+    pub provider_answer_id: &'a str,
     /// The model the provider says it served.
-    pub model_served: String,
+    pub model_served: &'a str,
     /// From the start to the first output; 0 = none came.
     pub first_token_us: u64,
     /// From the start to the end.
     pub duration_us: u64,
+}
+
+/// The end of an attempt, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// How it ended.
+    pub end: End,
+    source: Source,
+    /// What is owed.
+    pub bill: Bill,
+    facts: Facts<'a>,
+    reported_cost: &'a str,
+    /// All tokens that went in.
+    pub input_tokens: u64,
+    /// All tokens that came out.
+    pub output_tokens: u64,
+    /// The amount is above the reservation.
+    pub overrun: bool,
 }
 
 /// The quantities of a provider's reading, by meter, with the request itself.
@@ -57,121 +81,127 @@ pub fn quantities(reading: &Reading) -> Quantities {
 
 /// The provider reported its usage: the event is priced from it, whatever the reservation was.
 #[must_use]
-pub fn settled(attempt: &Attempt, tariff: Option<&Tariff>, tier: &str, reading: &Reading, facts: Facts) -> (End, Event) {
-    let quantities = quantities(reading);
-    let bill = tariff.map_or_else(|| unpriced(&quantities), |tariff| tariff.price(&quantities, tier));
-    let mut event = event(Kind::Settled, Source::Provider, &bill, facts);
-    event.input_tokens = reading.total_input();
-    event.output_tokens = reading.total_output();
-    event.overrun = bill.total.0 > attempt.reservation_picousd && tariff.is_some();
-    event.reported_cost = reading.reported_cost.as_deref().unwrap_or_default().to_owned();
-    truncate(&mut event.reported_cost, 64);
-    (End::Settled, event)
+pub fn settled<'a>(bound: &Bill, tariff: Option<&Tariff>, tier: &str, reading: &'a Reading, facts: Facts<'a>) -> Ended<'a> {
+    let bill = priced(tariff, &quantities(reading), tier);
+    Ended {
+        overrun: bill.total > bound.total && tariff.is_some(),
+        input_tokens: reading.total_input(),
+        output_tokens: reading.total_output(),
+        reported_cost: reading.reported_cost.as_deref().unwrap_or_default(),
+        ..Ended::new(End::Settled, Source::Provider, bill, facts)
+    }
 }
 
 /// Output was delivered and usage never came: counted as a quarter of the bytes, rounded up, and never more than the reservation.
 #[must_use]
-pub fn partial(
-    attempt: &Attempt,
+pub fn partial<'a>(
+    bound: &Bill,
     tariff: Option<&Tariff>,
     tier: &str,
     request_bytes: u64,
     output_bytes: u64,
-    facts: Facts,
-) -> (End, Event) {
+    facts: Facts<'a>,
+) -> Ended<'a> {
     let quantities = Quantities::default()
         .with(Meter::Input, request_bytes.div_ceil(4))
         .with(Meter::Output, output_bytes.div_ceil(4))
         .with(Meter::Request, 1);
-    let bill = tariff.map_or_else(|| unpriced(&quantities), |tariff| tariff.price(&quantities, tier));
-    let mut event = event(Kind::Partial, Source::Estimated, &bill, facts);
-    if bill.total.0 > attempt.reservation_picousd && tariff.is_some() {
-        event.lines.clone_from(&attempt.bound);
-        event.amount_picousd = attempt.reservation_picousd;
+    let mut bill = priced(tariff, &quantities, tier);
+    if bill.total > bound.total && tariff.is_some() {
+        bill.clone_from(bound);
     }
-    event.input_tokens = quantities.input_total();
-    event.output_tokens = quantities.output_total();
-    (End::Partial, event)
+    Ended {
+        input_tokens: quantities.input_total(),
+        output_tokens: quantities.output_total(),
+        ..Ended::new(End::Partial, Source::Estimated, bill, facts)
+    }
 }
 
 /// Nothing is owed, on evidence: no byte of the request left, or the provider is known not to bill this status.
 #[must_use]
-pub fn failed(facts: Facts) -> (End, Event) {
-    (End::Failed, event(Kind::Failed, Source::Provider, &Bill::default(), facts))
+pub fn failed(facts: Facts<'_>) -> Ended<'_> {
+    Ended::new(End::Failed, Source::Provider, Bill::default(), facts)
 }
 
 /// Nobody saw the end: the whole reservation.
 #[must_use]
-pub fn orphaned(attempt: &Attempt, facts: Facts) -> (End, Event) {
-    let mut event = event(Kind::Orphaned, Source::Reservation, &Bill::default(), facts);
-    event.lines.clone_from(&attempt.bound);
-    event.amount_picousd = attempt.reservation_picousd;
-    (End::Orphaned, event)
+pub fn orphaned<'a>(bound: &Bill, facts: Facts<'a>) -> Ended<'a> {
+    Ended::new(End::Orphaned, Source::Reservation, bound.clone(), facts)
 }
 
 /// The payload of an orphan from the payload of its intent, for recovery. An intent that cannot be read gives an empty event, which billing
 /// puts into quarantine.
 #[must_use]
 pub fn orphan_of(intent: &[u8]) -> Vec<u8> {
-    let facts = Facts { outcome: "crash", ..Facts::default() };
-    Attempt::decode(intent).map(|attempt| payload(&orphaned(&attempt, facts).1, intent)).unwrap_or_default()
-}
-
-/// The payload of an event's record: the encoded event with the encoded attempt of its intent as field 1.
-#[must_use]
-pub fn payload(event: &Event, intent: &[u8]) -> Vec<u8> {
-    use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-    let length = intent.len() as u64;
-    let mut bytes = Vec::with_capacity(1 + encoded_len_varint(length) + intent.len() + event.encoded_len());
-    encode_key(1, WireType::LengthDelimited, &mut bytes);
-    encode_varint(length, &mut bytes);
-    bytes.extend_from_slice(intent);
-    // Writing to a Vec cannot fail.
-    let _ = event.encode(&mut bytes);
-    bytes
-}
-
-/// An event without the words that are not needed for the bill.
-#[must_use]
-pub fn terse(event: Event) -> Event {
-    Event {
-        provider_answer_id: String::new(),
-        model_served: String::new(),
-        finish_reason: String::new(),
-        reported_cost: String::new(),
-        error_type: String::new(),
-        ..event
-    }
-}
-
-fn unpriced(quantities: &Quantities) -> Bill {
-    Tariff::new([]).price(quantities, "")
-}
-
-fn event(kind: Kind, source: Source, bill: &Bill, mut facts: Facts) -> Event {
-    for text in [&mut facts.finish_reason, &mut facts.provider_answer_id, &mut facts.model_served] {
-        truncate(text, 128);
-    }
-    Event {
-        kind: kind.into(),
-        source: source.into(),
-        lines: lines(bill),
-        amount_picousd: bill.total.0,
-        provider_answer_id: facts.provider_answer_id,
-        model_served: facts.model_served,
-        finish_reason: facts.finish_reason,
-        outcome: facts.outcome.to_owned(),
-        error_type: facts.error_type.to_owned(),
-        status: u32::from(facts.status),
-        first_token_us: facts.first_token_us,
-        duration_us: facts.duration_us,
+    let Ok(attempt) = Attempt::decode(intent) else { return Vec::new() };
+    let event = Event {
+        kind: Kind::Orphaned.into(),
+        source: Source::Reservation.into(),
+        lines: attempt.bound,
+        amount_picousd: attempt.reservation_picousd,
+        outcome: "crash".to_owned(),
         ..Event::default()
+    };
+    let mut payload = Writer(Vec::with_capacity(intent.len() + event.encoded_len() + 8));
+    payload.element(1, intent);
+    // Writing to a Vec cannot fail.
+    let _ = event.encode(&mut payload.0);
+    payload.0
+}
+
+impl<'a> Ended<'a> {
+    fn new(end: End, source: Source, bill: Bill, facts: Facts<'a>) -> Self {
+        Self { end, source, bill, facts, reported_cost: "", input_tokens: 0, output_tokens: 0, overrun: false }
     }
+
+    /// The payload of the end's record: an encoded `usage.v1.Event` around the payload of the intent.
+    #[must_use]
+    pub fn payload(&self, intent: &[u8]) -> Vec<u8> {
+        let kind = match self.end {
+            End::Settled => Kind::Settled,
+            End::Partial => Kind::Partial,
+            End::Failed => Kind::Failed,
+            End::Orphaned => Kind::Orphaned,
+        };
+        let Facts { outcome, error_type, status, finish_reason, provider_answer_id, model_served, first_token_us, duration_us } =
+            self.facts;
+        let mut event = Writer(Vec::with_capacity(intent.len() + 512));
+        event.element(1, intent);
+        event.signed(2, i32::from(kind).into());
+        event.signed(3, i32::from(self.source).into());
+        event.lines(4, &self.bill);
+        event.signed(5, self.bill.total.0);
+        event.text(6, cut(provider_answer_id, TEXT_BYTES));
+        event.text(7, cut(model_served, TEXT_BYTES));
+        event.text(8, cut(finish_reason, TEXT_BYTES));
+        event.text(9, outcome);
+        event.text(10, error_type);
+        event.number(11, status.into());
+        event.number(12, first_token_us);
+        event.number(13, duration_us);
+        event.text(14, cut(self.reported_cost, COST_BYTES));
+        event.number(15, self.input_tokens);
+        event.number(16, self.output_tokens);
+        event.number(17, self.overrun.into());
+        event.0
+    }
+
+    /// The same without the words that are not needed for the bill.
+    #[must_use]
+    pub fn terse(self) -> Self {
+        let facts = Facts { provider_answer_id: "", model_served: "", finish_reason: "", error_type: "", ..self.facts };
+        Self { facts, reported_cost: "", ..self }
+    }
+}
+
+fn priced(tariff: Option<&Tariff>, quantities: &Quantities, tier: &str) -> Bill {
+    tariff.map_or_else(|| Tariff::new([]).price(quantities, ""), |tariff| tariff.price(quantities, tier))
 }
 
 #[cfg(test)]
 mod tests {
     use waybill_model::price::Rate;
+    use waybill_proto::usage::v1::Line;
 
     use super::*;
 
@@ -180,43 +210,113 @@ mod tests {
         Tariff::new([rate(Meter::Input, 2_000_000), rate(Meter::CacheRead, 500_000), rate(Meter::Output, 8_000_000)])
     }
 
-    fn attempt(reservation: i64) -> Attempt {
-        let bound = lines(&tariff().bound(100, 50));
-        Attempt { reservation_picousd: reservation, bound, ..Attempt::default() }
+    /// 100 tokens in and 50 out: 600.
+    fn bound() -> Bill {
+        tariff().bound(100, 50)
+    }
+
+    fn limit(total: i64) -> Bill {
+        Bill { total: waybill_model::money::Picousd(total), ..bound() }
+    }
+
+    /// As billing reads it.
+    fn read(ended: &Ended<'_>) -> (End, Event) {
+        (ended.end, Event::decode(&ended.payload(&[])[..]).expect("an event"))
+    }
+
+    fn lines(bill: &Bill) -> Vec<Line> {
+        let line = |line: &waybill_model::price::Line| Line {
+            meter: line.meter.name().to_owned(),
+            tier: line.tier.to_string(),
+            above_input_tokens: line.above_input_tokens,
+            quantity: line.quantity,
+            rate_picousd: line.rate_picousd,
+            amount_picousd: line.amount.0,
+        };
+        bill.lines.iter().map(line).collect()
     }
 
     #[test]
     fn every_end_has_its_amount() {
         let reading = Reading { input: 10, cache_read: 90, output: 5, reasoning: 20, ..Reading::default() };
-        let (end, event) = settled(&attempt(600), Some(&tariff()), "", &reading, Facts::default());
+        let (end, event) = read(&settled(&limit(600), Some(&tariff()), "", &reading, Facts::default()));
         assert_eq!((end, event.amount_picousd, event.overrun), (End::Settled, 20 + 45 + 40 + 160, false));
         assert_eq!((event.input_tokens, event.output_tokens), (100, 25));
-        let (_, event) = settled(&attempt(100), Some(&tariff()), "", &reading, Facts::default());
+        let (_, event) = read(&settled(&limit(100), Some(&tariff()), "", &reading, Facts::default()));
         assert_eq!((event.amount_picousd, event.overrun), (265, true), "the provider's own count is billed even above the bound");
-        let (end, event) = partial(&attempt(600), Some(&tariff()), "", 40, 9, Facts::default());
+        let (end, event) = read(&partial(&limit(600), Some(&tariff()), "", 40, 9, Facts::default()));
         assert_eq!((end, event.amount_picousd), (End::Partial, 20 + 24));
-        let (_, event) = partial(&attempt(600), Some(&tariff()), "", 40, 4000, Facts::default());
+        let (_, event) = read(&partial(&limit(600), Some(&tariff()), "", 40, 4000, Facts::default()));
         assert_eq!(event.amount_picousd, 600, "an estimate never exceeds the reservation");
-        let (end, event) = failed(Facts::default());
+        let (end, event) = read(&failed(Facts::default()));
         assert_eq!((end, event.amount_picousd), (End::Failed, 0));
-        let (end, event) = orphaned(&attempt(600), Facts::default());
-        assert_eq!((end, event.amount_picousd, event.lines), (End::Orphaned, 600, attempt(600).bound));
+        let (end, event) = read(&orphaned(&limit(600), Facts::default()));
+        assert_eq!((end, event.amount_picousd, event.lines), (End::Orphaned, 600, lines(&bound())));
     }
 
     #[test]
-    fn recovery_makes_the_orphan_from_the_intent_alone() {
-        let attempt = attempt(600);
+    fn recovery_makes_the_orphan_from_the_intent_alone_as_the_living_process_does() {
+        let attempt = Attempt { reservation_picousd: 600, bound: lines(&bound()), ..Attempt::default() };
         let event = Event::decode(&orphan_of(&attempt.encode_to_vec())[..]).expect("an event");
-        assert_eq!((event.amount_picousd, event.outcome.as_str(), event.attempt), (600, "crash", Some(attempt)));
+        assert_eq!((event.amount_picousd, event.outcome.as_str(), event.attempt.as_ref()), (600, "crash", Some(&attempt)));
+        let living = orphaned(&bound(), Facts { outcome: "crash", ..Facts::default() }).payload(&attempt.encode_to_vec());
+        assert_eq!(Event::decode(&living[..]), Ok(event));
         assert!(orphan_of(&[0xff; 3]).is_empty());
     }
 
     #[test]
     fn without_a_tariff_quantities_are_kept_and_the_amount_is_zero() {
         let reading = Reading { input: 10, output: 5, ..Reading::default() };
-        let (_, event) = settled(&attempt(0), None, "", &reading, Facts::default());
+        let (_, event) = read(&settled(&Bill::default(), None, "", &reading, Facts::default()));
         assert_eq!(event.amount_picousd, 0);
         assert!(!event.overrun);
         assert_eq!(event.lines.iter().map(|line| line.quantity).sum::<u64>(), 16);
+    }
+
+    #[test]
+    fn every_field_is_read_back_as_the_generated_code_has_it() {
+        let long = "ü".repeat(100);
+        let reading = Reading { input: 300, output: 1 << 33, reported_cost: Some("0.25".into()), ..Reading::default() };
+        let facts = Facts {
+            outcome: "complete",
+            error_type: "server",
+            status: 200,
+            finish_reason: "stop",
+            provider_answer_id: &long,
+            model_served: "m",
+            first_token_us: 7,
+            duration_us: u64::MAX,
+        };
+        let attempt = Attempt { number: 3, ..Attempt::default() };
+        let ended = settled(&limit(-1), Some(&tariff()), "", &reading, facts);
+        let expected = Event {
+            attempt: Some(attempt.clone()),
+            kind: Kind::Settled.into(),
+            source: Source::Provider.into(),
+            lines: lines(&ended.bill),
+            amount_picousd: ended.bill.total.0,
+            provider_answer_id: "ü".repeat(64),
+            model_served: "m".to_owned(),
+            finish_reason: "stop".to_owned(),
+            outcome: "complete".to_owned(),
+            error_type: "server".to_owned(),
+            status: 200,
+            first_token_us: 7,
+            duration_us: u64::MAX,
+            reported_cost: "0.25".to_owned(),
+            input_tokens: 300,
+            output_tokens: 1 << 33,
+            overrun: true,
+        };
+        assert_eq!(Event::decode(&ended.payload(&attempt.encode_to_vec())[..]), Ok(expected.clone()));
+        let terse = Event {
+            provider_answer_id: String::new(),
+            model_served: String::new(),
+            finish_reason: String::new(),
+            error_type: String::new(),
+            reported_cost: String::new(),
+            ..expected
+        };
+        assert_eq!(Event::decode(&ended.terse().payload(&attempt.encode_to_vec())[..]), Ok(terse));
     }
 }

@@ -6,16 +6,18 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use prost::Message;
 use tokio::time::Instant;
 use waybill_dialect::Reading;
 use waybill_meter::{
     Durable, End,
-    intent::{self, Wish},
-    tally::{self, Facts},
+    intent::{self, Intent, Reserved, Wish},
+    tally::{self, Ended, Facts},
 };
-use waybill_model::{id::AttemptId, price::Tariff, snapshot::Endpoint};
-use waybill_proto::usage::v1::{self as wire, Event};
+use waybill_model::{
+    id::AttemptId,
+    price::{Bill, Tariff},
+    snapshot::Endpoint,
+};
 
 use crate::worker::Worker;
 
@@ -30,9 +32,9 @@ pub(crate) struct NotBegun(pub(crate) waybill_meter::Refusal);
 pub(crate) struct NotWritten(waybill_meter::Failure);
 
 /// What is known when an attempt begins.
-pub(crate) struct Beginning {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) record: wire::Attempt,
+pub(crate) struct Beginning<'a> {
+    pub(crate) endpoint: &'a Arc<Endpoint>,
+    pub(crate) intent: Intent<'a>,
     pub(crate) wish: Wish,
     pub(crate) tier: Box<str>,
 }
@@ -41,10 +43,10 @@ pub(crate) struct Beginning {
 pub(crate) struct Attempt {
     worker: Rc<Worker>,
     id: AttemptId,
-    /// Of the record, what the end is made of: the reservation and its lines.
-    bounded: wire::Attempt,
-    /// The whole record, as the intent holds it.
-    intent: Box<[u8]>,
+    /// The reservation.
+    bound: Bill,
+    /// The payload of the intent's record.
+    intent: Vec<u8>,
     tariff: Option<Arc<Tariff>>,
     pub(crate) endpoint: Arc<Endpoint>,
     tier: Box<str>,
@@ -67,34 +69,26 @@ pub(crate) struct Written {
 
 impl Attempt {
     /// Reserves the bound and writes the intent.
-    pub(crate) fn begin(worker: &Rc<Worker>, beginning: Beginning) -> Result<Self, NotBegun> {
-        let Beginning { endpoint, mut record, wish, tier } = beginning;
+    pub(crate) fn begin(worker: &Rc<Worker>, beginning: Beginning<'_>) -> Result<Self, NotBegun> {
+        let Beginning { endpoint, intent, wish, tier } = beginning;
         let now = worker.unix_us();
         let id = AttemptId::new(now / 1000, worker.random_bytes());
         let tariff = endpoint.tariff(i64::try_from(now / 1000).unwrap_or(i64::MAX)).map(Arc::clone);
-        let bound = intent::bound(wish, &endpoint, tariff.as_deref());
-        record.attempt_id = id.as_bytes().to_vec().into();
-        record.start_unix_us = i64::try_from(now).unwrap_or(i64::MAX);
-        record.reservation_picousd = bound.total.0;
-        record.bound = intent::lines(&bound);
-        record.price_version = tariff.as_ref().map(|tariff| tariff.version().as_str().to_owned()).unwrap_or_default();
-        intent::fit(&mut record);
-        let intent = record.encode_to_vec().into_boxed_slice();
-        let durable = worker.write_intent(id.as_bytes(), &intent).map_err(NotBegun)?;
+        let bound = intent::bound(wish, endpoint, tariff.as_deref());
+        let payload = intent.payload(Reserved { attempt: id.as_bytes(), start_unix_us: now, tariff: tariff.as_deref(), bound: &bound });
+        let durable = worker.write_intent(id.as_bytes(), &payload).map_err(NotBegun)?;
         worker.counters.attempts.add(1);
-        worker.counters.unbounded.add(u64::from(!record.unbounded.is_empty()));
-        let started = Instant::now();
-        let bounded = wire::Attempt { reservation_picousd: record.reservation_picousd, bound: record.bound, ..wire::Attempt::default() };
+        worker.counters.unbounded.add(u64::from(!intent.unbounded.is_empty()));
         Ok(Self {
             worker: Rc::clone(worker),
             id,
-            bounded,
-            intent,
+            bound,
+            intent: payload,
             tariff,
-            endpoint,
+            endpoint: Arc::clone(endpoint),
             tier,
             request_bytes: wish.body_bytes,
-            started,
+            started: Instant::now(),
             first_output: None,
             open: true,
             sent: false,
@@ -139,60 +133,64 @@ impl Attempt {
     }
 
     /// The provider's own usage.
-    pub(crate) fn settled(&mut self, reading: &Reading, facts: Facts) -> Result<Written, NotWritten> {
+    pub(crate) fn settled(&mut self, reading: &Reading, facts: Facts<'_>) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::settled(&self.bounded, self.tariff.as_deref(), &self.tier, reading, facts))
+        let ended = tally::settled(&self.bound, self.tariff.as_deref(), &self.tier, reading, facts);
+        self.end(ended)
     }
 
     /// Output without usage.
-    pub(crate) fn partial(&mut self, output_bytes: u64, facts: Facts) -> Result<Written, NotWritten> {
+    pub(crate) fn partial(&mut self, output_bytes: u64, facts: Facts<'_>) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::partial(&self.bounded, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts))
+        let ended = tally::partial(&self.bound, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts);
+        self.end(ended)
     }
 
     /// Nothing is owed, on evidence.
-    pub(crate) fn failed(&mut self, facts: Facts) -> Result<Written, NotWritten> {
+    pub(crate) fn failed(&mut self, facts: Facts<'_>) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
         self.end(tally::failed(facts))
     }
 
     /// Nobody saw the end.
-    pub(crate) fn orphaned(&mut self, facts: Facts) -> Result<Written, NotWritten> {
+    pub(crate) fn orphaned(&mut self, facts: Facts<'_>) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        self.end(tally::orphaned(&self.bounded, facts))
+        let ended = tally::orphaned(&self.bound, facts);
+        self.end(ended)
     }
 
-    fn timed(&self, facts: Facts) -> Facts {
+    fn timed<'a>(&self, facts: Facts<'a>) -> Facts<'a> {
         let micros = |until: Instant| u64::try_from(until.duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
         Facts { first_token_us: self.first_output.map_or(0, micros), duration_us: micros(Instant::now()), ..facts }
     }
 
-    fn end(&mut self, (end, event): (End, Event)) -> Result<Written, NotWritten> {
+    fn end(&mut self, ended: Ended<'_>) -> Result<Written, NotWritten> {
         if !self.open {
             return Ok(Written { cost_picousd: 0 });
         }
         self.open = false;
-        let written = match self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&event, &self.intent)) {
+        let (end, amount_picousd, counters) = (ended.end, ended.bill.total.0, &self.worker.counters);
+        let (input_tokens, output_tokens, overrun) = (ended.input_tokens, ended.output_tokens, ended.overrun);
+        let written = match self.worker.write_end(self.id.as_bytes(), end, &ended.payload(&self.intent)) {
             // Long names leave little room: the bill comes first, the provider's words are left out.
             Err(waybill_meter::Failure::TooLong { .. }) => {
-                self.worker.write_end(self.id.as_bytes(), end, &tally::payload(&tally::terse(event.clone()), &self.intent))
+                self.worker.write_end(self.id.as_bytes(), end, &ended.terse().payload(&self.intent))
             }
             written => written,
         };
         self.durable = written.map_err(NotWritten)?;
-        let counters = &self.worker.counters;
         match end {
             End::Settled => counters.settled.add(1),
             End::Partial => counters.partial.add(1),
             End::Failed => counters.failed.add(1),
             End::Orphaned => counters.orphaned.add(1),
         }
-        counters.overruns.add(u64::from(event.overrun));
-        counters.input_tokens.add(event.input_tokens);
-        counters.output_tokens.add(event.output_tokens);
-        counters.cost_nanousd.add(u64::try_from(event.amount_picousd / 1000).unwrap_or(0));
+        counters.overruns.add(u64::from(overrun));
+        counters.input_tokens.add(input_tokens);
+        counters.output_tokens.add(output_tokens);
+        counters.cost_nanousd.add(u64::try_from(amount_picousd / 1000).unwrap_or(0));
         let counts = matches!(end, End::Settled | End::Partial);
-        Ok(Written { cost_picousd: if counts { event.amount_picousd } else { 0 } })
+        Ok(Written { cost_picousd: if counts { amount_picousd } else { 0 } })
     }
 }
 

@@ -9,7 +9,11 @@ use waybill_dialect::{
     openai::{self, Stream},
 };
 use waybill_front::Denied;
-use waybill_meter::{failpoint, intent::Wish, tally::Facts};
+use waybill_meter::{
+    failpoint,
+    intent::{Intent, Wish},
+    tally::Facts,
+};
 use waybill_model::{
     id::GenerationId,
     snapshot::{ApiKey, AsksUsage, Endpoint, Snapshot, Workspace},
@@ -195,33 +199,27 @@ async fn one(
     }
 }
 
-fn beginning(accepted: &Accepted, endpoint: &Arc<Endpoint>, number: u32, decision: Option<wire::Decision>) -> Beginning {
+fn beginning<'a>(accepted: &'a Accepted, endpoint: &'a Arc<Endpoint>, number: u32, decision: Option<wire::Decision>) -> Beginning<'a> {
     let call = &accepted.call;
-    let header = |name: &str| accepted.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let record = wire::Attempt {
-        generation_id: accepted.generation.as_bytes().to_vec().into(),
+    let header = |name: &str| accepted.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let intent = Intent {
+        generation: accepted.generation.as_bytes(),
         number,
-        org: accepted.workspace.org.to_string(),
-        workspace: accepted.workspace.name.to_string(),
-        api_key: accepted.key.name.to_string(),
-        endpoint: endpoint.name.to_string(),
-        model: endpoint.model.to_string(),
-        provider: endpoint.provider.name.to_string(),
-        account: endpoint.account.name.to_string(),
-        provider_model: endpoint.provider_model.to_string(),
+        workspace: &accepted.workspace,
+        key: &accepted.key,
+        endpoint,
         revision: accepted.snapshot.revision,
-        unbounded: call.unbounded.iter().map(|cause| cause.name().to_owned()).collect(),
+        unbounded: call.unbounded.iter().map(|cause| cause.name()).collect(),
         decision,
-        requested_model: call.model.to_string(),
+        requested_model: &call.model,
         streamed: call.stream,
-        surface: accepted.surface.name().to_owned(),
+        surface: accepted.surface.name(),
         http_referer: header("http-referer"),
         app_title: header("x-title"),
-        ..wire::Attempt::default()
     };
     let wish = Wish { body_bytes: call.body_bytes, answers: call.n, max_output: call.max_output };
     let tier = call.service_tier.as_deref().map(tier).unwrap_or_default();
-    Beginning { endpoint: Arc::clone(endpoint), record, wish, tier }
+    Beginning { endpoint, intent, wish, tier }
 }
 
 fn target(endpoint: &Endpoint) -> Target<'_> {

@@ -217,10 +217,7 @@ impl Inner {
         let facts = stream_facts(stream, self.status, trouble, here);
         self.attempt.mark_tier(stream.service_tier());
         match stream.usage() {
-            Some(reading) => {
-                let reading = reading.clone();
-                self.attempt.settled(&reading, facts)
-            }
+            Some(reading) => self.attempt.settled(reading, facts),
             None if stream.output_started() => {
                 let bytes = stream.output().bytes();
                 self.attempt.partial(bytes, facts)
@@ -372,9 +369,9 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &Answer, status: u16, out
         },
         error_type: answer.error_in_body.as_ref().map_or("", |error| error.error_type.name()),
         status,
-        finish_reason: answer.finish.as_deref().unwrap_or_default().to_owned(),
-        provider_answer_id: answer.id.as_deref().unwrap_or_default().to_owned(),
-        model_served: answer.model.as_deref().unwrap_or_default().to_owned(),
+        finish_reason: answer.finish.as_deref().unwrap_or_default(),
+        provider_answer_id: answer.id.as_deref().unwrap_or_default(),
+        model_served: answer.model.as_deref().unwrap_or_default(),
         ..Facts::default()
     };
     attempt.mark_tier(answer.service_tier.as_deref());
@@ -387,7 +384,7 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &Answer, status: u16, out
     }
 }
 
-fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, here: Here) -> Facts {
+fn stream_facts<'a>(stream: &'a Stream, status: u16, trouble: Option<&Trouble>, here: Here) -> Facts<'a> {
     let outcome = match (stream.error(), stream.ending(), trouble) {
         (Some(_), ..) => "provider_error",
         (None, _, Some(trouble)) => trouble.outcome(),
@@ -398,9 +395,9 @@ fn stream_facts(stream: &Stream, status: u16, trouble: Option<&Trouble>, here: H
         outcome,
         error_type: stream.error().map_or("", |error| error.error_type.name()),
         status,
-        finish_reason: stream.finish_reason().unwrap_or_default().to_owned(),
-        provider_answer_id: stream.id().unwrap_or_default().to_owned(),
-        model_served: stream.model().unwrap_or_default().to_owned(),
+        finish_reason: stream.finish_reason().unwrap_or_default(),
+        provider_answer_id: stream.id().unwrap_or_default(),
+        model_served: stream.model().unwrap_or_default(),
         ..Facts::default()
     }
 }

@@ -37,7 +37,7 @@ impl Record {
 }
 
 fn candidate_of(endpoint: &Endpoint, verdict: Verdict, wishes: &Wishes<'_>) -> wire::Candidate {
-    let name = endpoint.name.to_string();
+    let name = str::to_owned(&endpoint.name);
     match verdict {
         Verdict::Planned { rank, share_ppm } => wire::Candidate {
             endpoint: name,
