@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::models::{Behaviour, Failure};
+use crate::prefix::Cached;
 use crate::request::{Chat, Function};
 use crate::schema;
 use crate::usage::{BYTES_PER_TOKEN, Usage, tokens};
@@ -23,7 +24,11 @@ pub(crate) struct Choice {
     pub content: Pieces,
     pub refusal: Option<String>,
     pub calls: Vec<Call>,
+    /// Reasoning that nobody may read.
+    pub redacted: Option<String>,
     pub finish: &'static str,
+    /// The stop sequence that ended the text.
+    pub stopped_by: Option<String>,
 }
 
 /// A tool call.
@@ -63,6 +68,10 @@ impl Pieces {
         self.clone().into_strings().collect()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
     fn bytes(&self) -> u64 {
         match self {
             Self::List(list) => list.iter().map(|piece| piece.len() as u64).sum(),
@@ -95,6 +104,7 @@ pub(crate) struct Refused {
 pub(crate) fn choices(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) -> Result<Vec<Choice>, Refused> {
     check(behaviour, chat)?;
     let mut choice = spoken(behaviour, chat, endless_chunks)?;
+    choice.stop_at(&chat.stop);
     if let Some(most) = chat.max_tokens() {
         choice.limit(most);
     }
@@ -102,9 +112,9 @@ pub(crate) fn choices(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) ->
 }
 
 /// The usage of these choices by the sandbox's rule.
-pub(crate) fn usage(behaviour: Behaviour, chat: &Chat, choices: &[Choice], cached: u64) -> Usage {
-    if let Behaviour::Usage { prompt, completion, cached, reasoning } = behaviour {
-        return Usage { prompt, completion, cached, reasoning };
+pub(crate) fn usage(behaviour: Behaviour, chat: &Chat, choices: &[Choice], cached: Cached) -> Usage {
+    if let Behaviour::Usage(usage) = behaviour {
+        return usage;
     }
     let reasoning: u64 = choices.iter().map(Choice::reasoning_tokens).sum();
     let completion: u64 = choices.iter().map(Choice::tokens).sum();
@@ -138,6 +148,8 @@ fn spoken(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) -> Result<Choi
         Behaviour::Echo => text(&format!("sandbox: {}", chat.last_text("user").unwrap_or_default())),
         Behaviour::Structured => structured(chat).unwrap_or_else(|| text(PLAIN)),
         Behaviour::Reasoning => reasoned(),
+        Behaviour::RedactedReasoning => Choice { redacted: Some("sandbox-redacted".to_owned()), ..reasoned() },
+        Behaviour::Fails(Failure::IndexJump) => return Ok(tool_calls(chat, usize::MAX)?.unwrap_or_else(reasoned)),
         Behaviour::Stream { chunks, .. } | Behaviour::Burst { chunks } => numbered(chunks),
         Behaviour::Context { window } => text(&format!("The sandbox read {} of at most {window} tokens.", chat.prompt_tokens())),
         Behaviour::Refusal => Choice { refusal: Some("The sandbox was asked to refuse.".to_owned()), finish: "stop", ..Choice::default() },
@@ -145,7 +157,7 @@ fn spoken(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) -> Result<Choi
             Choice { content: Pieces::words("The sandbox stops in the "), finish: "content_filter", ..Choice::default() }
         }
         Behaviour::Fails(failure) => failing(failure, endless_chunks),
-        Behaviour::Delay { .. } | Behaviour::Cache | Behaviour::Usage { .. } => text(PLAIN),
+        Behaviour::Delay { .. } | Behaviour::Cache | Behaviour::Usage(_) => text(PLAIN),
     })
 }
 
@@ -266,12 +278,23 @@ impl Choice {
         self.reasoning_tokens() + tokens(self.content.bytes() + refusal + arguments)
     }
 
+    /// Ends before the first of these texts.
+    fn stop_at(&mut self, stop: &[String]) {
+        let text = if stop.is_empty() { String::new() } else { self.content.text() };
+        let found = stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| Some((text.find(stop.as_str())?, stop)));
+        let Some((at, stop)) = found.min_by_key(|(at, _)| *at) else { return };
+        self.content = Pieces::words(text.get(..at).unwrap_or_default());
+        self.stopped_by = Some(stop.clone());
+        self.finish = "stop";
+    }
+
     /// Ends after `most` tokens, with finish reason `length`, if there are more.
     fn limit(&mut self, most: u64) {
         if self.tokens() <= most {
             return;
         }
         self.finish = "length";
+        self.stopped_by = None;
         self.reasoning = shortened(self.reasoning.drain(..), &mut (most * BYTES_PER_TOKEN));
         let mut room = (most - self.reasoning_tokens().min(most)) * BYTES_PER_TOKEN;
         self.content = Pieces::List(shortened(std::mem::take(&mut self.content).into_strings(), &mut room));

@@ -12,7 +12,9 @@
 //! | `bench-paced-{chunks}x{pace}ms` | one chunk per pace by an absolute timetable, each stamped with its send time |
 //! | `bench-idle` | headers and the first chunk, then silence until the client closes |
 //!
-//! Streams end with a frame of usage and `[DONE]`. [`usage`] tells what each answer costs. Only whole requests with a
+//! A path that ends in `/messages` is answered in Anthropic's dialect, any other in OpenAI's.
+//!
+//! Streams end with a frame of usage and `[DONE]` (`message_delta` and `message_stop`). [`usage`] tells what each answer costs. Only whole requests with a
 //! Content-Length are read; anything else is answered 4xx and the connection closed. `GET /answered` counts.
 
 use std::cell::RefCell;
@@ -33,6 +35,8 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use canned::{Answer, Name};
+
+use crate::dialect::Dialect;
 
 mod canned;
 
@@ -96,7 +100,7 @@ impl Drop for Responder {
 
 /// What all connections share, on one thread.
 struct Desk {
-    answers: RefCell<HashMap<Name, Rc<Answer>>>,
+    answers: RefCell<HashMap<(Name, Dialect), Rc<Answer>>>,
     answered: Arc<AtomicU64>,
 }
 
@@ -123,6 +127,7 @@ struct Received {
     end: usize,
     is_post: bool,
     asks_count: bool,
+    dialect: Dialect,
 }
 
 impl Desk {
@@ -136,8 +141,8 @@ impl Desk {
                 stream.write_all(&canned::models()).await?;
             } else {
                 match buffer.get(request.body_start..request.end).and_then(Name::find) {
-                    Some(name) => self.answer(&mut stream, name).await?,
-                    None => stream.write_all(&canned::unknown()).await?,
+                    Some(name) => self.answer(&mut stream, name, request.dialect).await?,
+                    None => stream.write_all(&canned::unknown(request.dialect)).await?,
                 }
             }
             buffer.advance(request.end);
@@ -145,8 +150,8 @@ impl Desk {
         Ok(())
     }
 
-    async fn answer(&self, stream: &mut TcpStream, name: Name) -> io::Result<()> {
-        match &*self.canned(name) {
+    async fn answer(&self, stream: &mut TcpStream, name: Name, dialect: Dialect) -> io::Result<()> {
+        match &*self.canned(name, dialect) {
             // Counted before it is written: whoever has read the answer finds it counted.
             Answer::Bytes(bytes) => {
                 self.count();
@@ -170,14 +175,14 @@ impl Desk {
         }
     }
 
-    fn canned(&self, name: Name) -> Rc<Answer> {
-        if let Some(answer) = self.answers.borrow().get(&name) {
+    fn canned(&self, name: Name, dialect: Dialect) -> Rc<Answer> {
+        if let Some(answer) = self.answers.borrow().get(&(name, dialect)) {
             return answer.clone();
         }
-        let answer = Rc::new(name.answer());
+        let answer = Rc::new(name.answer(dialect));
         let mut answers = self.answers.borrow_mut();
         if answers.len() < MAX_NAMES {
-            answers.insert(name, answer.clone());
+            answers.insert((name, dialect), answer.clone());
         }
         answer
     }
@@ -242,7 +247,10 @@ fn received(head: &[u8]) -> Option<Received> {
         None if is_post => return None,
         None => 0,
     };
-    Some(Received { body_start: head.len(), end: head.len() + length, is_post, asks_count: head.starts_with(b"GET /answered ") })
+    let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let dialect = if path.ends_with(b"/messages") { Dialect::Anthropic } else { Dialect::OpenAi };
+    Some(Received { body_start: head.len(), end: head.len() + length, is_post, asks_count: head.starts_with(b"GET /answered "), dialect })
 }
 
 /// The value of Content-Length: absent, not a number, or a number.

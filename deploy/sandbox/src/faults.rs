@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 
+use crate::dialect::Dialect;
+use crate::frame::{Frame, Kind, Stating};
 use crate::models::{Behaviour, Failure};
-use crate::openai::{self, Frame, Kind, Stating};
 use crate::reply::{Marks, Opening, Payload, Reply, Step, Steps};
 use crate::usage::Usage;
 
@@ -18,9 +19,9 @@ const ENDLESS_PACE: Duration = Duration::from_millis(20);
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>sandbox</center>\r\n</body>\r\n</html>\r\n";
 
 /// The answer of a model that fails before it says anything.
-pub(crate) fn instead(failure: Failure) -> Option<Reply> {
+pub(crate) fn instead(failure: Failure, dialect: Dialect) -> Option<Reply> {
     Some(match failure {
-        Failure::Status { status, retry_after_s } => status_error(status, retry_after_s),
+        Failure::Status { status, retry_after_s } => status_error(status, retry_after_s, dialect),
         Failure::HtmlPage => Reply::whole(StatusCode::BAD_GATEWAY, "text/html", HTML, None),
         Failure::ResetBeforeByte => Reply::never(Opening::Reset),
         Failure::StallBeforeByte => Reply::never(Opening::Stall),
@@ -29,7 +30,7 @@ pub(crate) fn instead(failure: Failure) -> Option<Reply> {
     })
 }
 
-fn status_error(status: u64, retry_after_s: Option<u64>) -> Reply {
+fn status_error(status: u64, retry_after_s: Option<u64>, dialect: Dialect) -> Reply {
     let (code, message) = match status {
         400 => ("invalid_value", "The sandbox finds a value invalid."),
         401 => ("invalid_api_key", "The sandbox finds the key incorrect."),
@@ -45,7 +46,7 @@ fn status_error(status: u64, retry_after_s: Option<u64>) -> Reply {
         _ => ("internal_error", "The sandbox had an error of its own."),
     };
     let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let reply = openai::error(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code, None, message);
+    let reply = dialect.error(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code, None, message);
     match retry_after_s {
         Some(seconds) => reply.header(RETRY_AFTER, &seconds.to_string()),
         None => reply,
@@ -59,13 +60,14 @@ pub(crate) fn stating(behaviour: Behaviour, asked: bool) -> Stating {
         Behaviour::Fails(Failure::NullUsage) => Stating::Null,
         Behaviour::Fails(Failure::UsageInEachChunk) => Stating::InEachChunk,
         Behaviour::Fails(Failure::UsageWithFinish) => Stating::WithFinish,
+        Behaviour::Fails(Failure::UsageTwice) if asked => Stating::Twice,
         _ if asked => Stating::AtEnd,
         _ => Stating::NotAsked,
     }
 }
 
 /// A whole answer as this model sends it.
-pub(crate) fn whole(behaviour: Behaviour, body: Bytes, usage: Usage) -> Reply {
+pub(crate) fn whole(behaviour: Behaviour, dialect: Dialect, body: Bytes, usage: Usage) -> Reply {
     let stated = !matches!(behaviour, Behaviour::Fails(Failure::NoUsage | Failure::NullUsage));
     let mut reply = Reply::whole(StatusCode::OK, "application/json", body, stated.then_some(usage)).costing(usage);
     let Behaviour::Fails(failure) = behaviour else {
@@ -87,7 +89,7 @@ pub(crate) fn whole(behaviour: Behaviour, body: Bytes, usage: Usage) -> Reply {
             return Reply { body: Payload::Whole(half, Marks::default()), ..reply };
         }
         Failure::ErrorIn200 => {
-            return Reply { body: Payload::Whole(midway_error(), Marks::default()), usage: None, ..reply };
+            return Reply { body: Payload::Whole(dialect.midway_error(), Marks::default()), usage: None, ..reply };
         }
         Failure::WrongType => return reply.header(CONTENT_TYPE, "text/plain"),
         Failure::Endless => {
@@ -117,38 +119,31 @@ fn whole_delay(behaviour: Behaviour) -> Duration {
     }
 }
 
-fn midway_error() -> Bytes {
-    openai::error_body(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None, "The sandbox failed after it had begun.")
-}
-
 /// A stream as this model sends it.
-pub(crate) fn stream(behaviour: Behaviour, frames: impl Iterator<Item = Frame> + Send + 'static, usage: Usage) -> Reply {
+pub(crate) fn stream(behaviour: Behaviour, dialect: Dialect, frames: impl Iterator<Item = Frame> + Send + 'static, usage: Usage) -> Reply {
     let reply = |steps: Steps| Reply::stream(steps, Some(usage));
     match behaviour {
         Behaviour::Stream { pace_ms, .. } => reply(paced(frames, Duration::from_millis(pace_ms))),
         Behaviour::Delay { ms } => reply(Box::new(frames.map(sent))).after(Duration::from_millis(ms)),
         Behaviour::Fails(Failure::Endless) => reply(paced(frames, ENDLESS_PACE)),
         Behaviour::Fails(Failure::WrongType) => reply(Box::new(frames.map(sent))).header(CONTENT_TYPE, "text/plain"),
-        Behaviour::Fails(failure) => reply(broken(failure, frames)),
+        Behaviour::Fails(failure) => reply(broken(failure, dialect, frames)),
         _ => reply(Box::new(frames.map(sent))),
     }
 }
 
-fn broken(failure: Failure, frames: impl Iterator<Item = Frame> + Send + 'static) -> Steps {
+fn broken(failure: Failure, dialect: Dialect, frames: impl Iterator<Item = Frame> + Send + 'static) -> Steps {
     let breaks = PIECES_BEFORE_BREAK;
     match failure {
         Failure::ResetAfterHeaders => Box::new([Step::Flush, Step::Reset].into_iter()),
         Failure::ResetMidway { after } => cut_short(frames, after, vec![Step::Flush, Step::Reset]),
         Failure::CloseMidway { after } => cut_short(frames, after, vec![Step::Flush, Step::Close]),
         Failure::StallMidway { after } => cut_short(frames, after, vec![Step::Flush, Step::Stall]),
-        Failure::ErrorIn200 => {
-            let error = [b"data: ".as_slice(), &midway_error(), b"\n\n"].concat();
-            cut_short(frames, breaks, vec![Step::send(error)])
-        }
-        Failure::TruncatedJson => cut_short(frames, breaks, vec![Step::send("data: {\"id\":\"chatcmpl-sandbox-cut\",\"obj")]),
+        Failure::ErrorIn200 => cut_short(frames, breaks, vec![Step::send(dialect.midway_frame())]),
+        Failure::TruncatedJson => cut_short(frames, breaks, vec![Step::send(dialect.cut_frame())]),
         Failure::ShortBody => cut_short(frames, breaks, vec![Step::Flush, Step::Close]),
         Failure::MalformedFrame => {
-            let malformed = Step::send("data: {\"id\":\"chatcmpl-sandbox-malformed\",\"choices\":[{\"index\":0,\n\n");
+            let malformed = Step::send(dialect.malformed_frame());
             let mut pieces = 0;
             Box::new(frames.flat_map(move |frame| {
                 pieces += u64::from(frame.kind == Kind::Piece);
@@ -156,6 +151,10 @@ fn broken(failure: Failure, frames: impl Iterator<Item = Frame> + Send + 'static
                 std::iter::once(sent(frame)).chain(here.then(|| malformed.clone()))
             }))
         }
+        Failure::TwoFinishes => Box::new(frames.flat_map(|frame| {
+            let again = (frame.kind == Kind::Finish).then(|| sent(frame.clone()));
+            std::iter::once(sent(frame)).chain(again)
+        })),
         Failure::NoDone => Box::new(frames.filter(|frame| frame.kind != Kind::Done).map(sent)),
         _ => Box::new(frames.map(sent)),
     }
@@ -166,7 +165,7 @@ fn cut_short(frames: impl Iterator<Item = Frame> + Send + 'static, after: u64, l
     let mut pieces = 0;
     let begun = frames.take_while(move |frame| {
         pieces += u64::from(frame.kind == Kind::Piece);
-        pieces <= after && matches!(frame.kind, Kind::Role | Kind::Piece)
+        pieces <= after && matches!(frame.kind, Kind::Scaffold | Kind::Piece | Kind::Usage)
     });
     Box::new(begun.map(sent).chain(last))
 }

@@ -4,8 +4,9 @@
 //! whose records are the ground truth of what was asked and sent. It listens on loopback unless told otherwise.
 //!
 //! # Layout
-//! - The sandbox: [`Sandbox`] answers by model name ([`models::TABLE`]) in the OpenAI chat dialect: `request` reads a call,
-//!   `compose` and `schema` decide the words, `openai` writes them, `faults` breaks them, `prefix` is its prompt cache.
+//! - The sandbox: [`Sandbox`] answers by model name ([`models::TABLE`]) in OpenAI's chat dialect and in Anthropic's Messages: `request` and
+//!   `anthropic` read a call, `compose` and `schema` decide the words, `openai` and `anthropic` write them in `frame`s, `faults` breaks them
+//!   as the `dialect` has it, `prefix` is its prompt cache.
 //! - Answers as data: [`Reply`] and its [`Step`]s; `cut` cuts them at random positions.
 //! - Other providers of the same kind: [`Script`] for answers a test writes, [`Recordings`] for answers that were recorded.
 //! - The server under all of them: [`Provider`]; `play` plays a reply, `wire` is its socket.
@@ -17,10 +18,13 @@
 //! - What a client has seen is in the record, because it is noted before it is sent.
 //! - Every answer says that it is the sandbox's.
 
+mod anthropic;
 mod compose;
 mod cut;
+mod dialect;
 pub mod fast;
 mod faults;
+mod frame;
 mod journal;
 pub mod models;
 mod openai;

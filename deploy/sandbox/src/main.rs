@@ -26,7 +26,7 @@ struct Flags {
     /// Cuts the bytes of every answer at random positions.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Requires this bearer token.
+    /// Requires this bearer token, or this x-api-key in Anthropic's dialect.
     #[arg(long)]
     token: Option<String>,
     /// The benchmark's responder in place of the sandbox: models bench-…, no records, no token.

@@ -3,6 +3,8 @@
 //! A name is `sandbox/` and one of the grammars below, with a whole number in place of each `{word}`. `GET /v1/models` lists
 //! the table, so that what is documented is what is served.
 
+use crate::usage::Usage;
+
 /// What every model name begins with.
 pub const PREFIX: &str = "sandbox/";
 /// The largest number a name may hold.
@@ -31,11 +33,12 @@ pub(crate) enum Behaviour {
     ParallelTools,
     Structured,
     Reasoning,
+    RedactedReasoning,
     Stream { chunks: u64, pace_ms: u64 },
     Delay { ms: u64 },
     Burst { chunks: u64 },
     Cache,
-    Usage { prompt: u64, completion: u64, cached: u64, reasoning: u64 },
+    Usage(Usage),
     Context { window: u64 },
     Refusal,
     Filtered,
@@ -63,6 +66,9 @@ pub(crate) enum Failure {
     NullUsage,
     UsageInEachChunk,
     UsageWithFinish,
+    UsageTwice,
+    TwoFinishes,
+    IndexJump,
     NoDone,
     WrongType,
     Endless,
@@ -70,7 +76,10 @@ pub(crate) enum Failure {
     Refuse,
 }
 
-use Behaviour::{Burst, Cache, Chat, Context, Delay, Echo, Fails, Filtered, ParallelTools, Reasoning, Refusal, Stream, Structured, Tools};
+use Behaviour::{
+    Burst, Cache, Chat, Context, Delay, Echo, Fails, Filtered, ParallelTools, Reasoning, RedactedReasoning, Refusal, Stream, Structured,
+    Tools,
+};
 use Failure as F;
 
 const fn row(example: &'static str, grammar: &'static str, about: &'static str, make: fn(&[u64]) -> Behaviour) -> Row {
@@ -82,7 +91,7 @@ pub const TABLE: &[Row] = &[
     row(
         "chat",
         "chat",
-        "does what the request asks for: tools, structured output, reasoning (with reasoning_effort), else plain text",
+        "does what the request asks for: tools, structured output, reasoning (with reasoning_effort or thinking), else plain text",
         |_| Chat,
     ),
     row("echo", "echo", "repeats the last user message", |_| Echo),
@@ -95,20 +104,35 @@ pub const TABLE: &[Row] = &[
     row(
         "parallel-tools",
         "parallel-tools",
-        "calls every tool at once (a single one twice); one call if parallel_tool_calls is false",
+        "calls every tool at once (a single one twice); one call if parallel_tool_calls is false or disable_parallel_tool_use is true",
         |_| ParallelTools,
     ),
-    row("structured", "structured", "answers JSON that satisfies the json_schema of response_format", |_| Structured),
-    row("reasoning", "reasoning", "reasons first (reasoning_content), then answers; usage has reasoning tokens", |_| Reasoning),
+    row("structured", "structured", "answers JSON that satisfies the json_schema of response_format or output_config.format", |_| {
+        Structured
+    }),
+    row(
+        "reasoning",
+        "reasoning",
+        "reasons first (reasoning_content; a signed thinking block), then answers; usage has reasoning tokens where the dialect has",
+        |_| Reasoning,
+    ),
+    row("redacted-reasoning", "redacted-reasoning", "as reasoning, with a redacted_thinking block besides in Anthropic's dialect", |_| {
+        RedactedReasoning
+    }),
     row("stream-20x50ms", "stream-{chunks}x{pace}ms", "one chunk per pace, by an absolute timetable; a whole answer takes as long", |n| {
         Stream { chunks: at(n, 0), pace_ms: at(n, 1) }
     }),
     row("delay-500ms", "delay-{time}ms", "says nothing for a time, then answers", |n| Delay { ms: at(n, 0) }),
     row("burst-200", "burst-{chunks}", "all chunks at once", |n| Burst { chunks: at(n, 0) }),
-    row("cache", "cache", "a prefix of whole messages that an earlier request also began with counts as cached", |_| Cache),
+    row(
+        "cache",
+        "cache",
+        "a prefix of whole messages that an earlier request also began with counts as cached; in Anthropic's dialect cache_control marks it",
+        |_| Cache,
+    ),
     row(
         "usage-1200-30",
-        "usage-{prompt}-{completion}|usage-{prompt}-{completion}-{cached}-{reasoning}",
+        "usage-{prompt}-{completion}|usage-{prompt}-{completion}-{cached}-{reasoning}|usage-{prompt}-{completion}-{cached}-{reasoning}-{write_5m}-{write_1h}",
         "reports exactly this usage, whatever was asked",
         usage,
     ),
@@ -118,8 +142,8 @@ pub const TABLE: &[Row] = &[
     row("context-1000", "context-{tokens}", "has a context window of so many tokens: 400 context_length_exceeded beyond it", |n| Context {
         window: at(n, 0),
     }),
-    row("refusal", "refusal", "refuses in the refusal field", |_| Refusal),
-    row("content-filter", "content-filter", "stops in mid-text with finish_reason content_filter", |_| Filtered),
+    row("refusal", "refusal", "refuses in the refusal field; stop_reason refusal", |_| Refusal),
+    row("content-filter", "content-filter", "stops in mid-text with finish_reason content_filter; stop_reason refusal", |_| Filtered),
     row("error-400", "error-400", "fails with status 400", |_| fails(400)),
     row("error-401", "error-401", "fails with status 401", |_| fails(401)),
     row("error-402", "error-402", "fails with status 402: no credit left", |_| fails(402)),
@@ -136,7 +160,12 @@ pub const TABLE: &[Row] = &[
     row("error-503", "error-503", "fails with status 503", |_| fails(503)),
     row("error-529", "error-529", "fails with status 529: overloaded", |_| fails(529)),
     row("error-html", "error-html", "fails with status 502 and an HTML page, as a proxy on the way would", |_| Fails(F::HtmlPage)),
-    row("error-in-200", "error-in-200", "fails inside a 200; in a stream after two pieces, without [DONE]", |_| Fails(F::ErrorIn200)),
+    row(
+        "error-in-200",
+        "error-in-200",
+        "fails inside a 200; in a stream after two pieces, without [DONE]; an event error in Anthropic's dialect",
+        |_| Fails(F::ErrorIn200),
+    ),
     row("reset-before-byte", "reset-before-byte", "resets the connection before any byte of an answer", |_| Fails(F::ResetBeforeByte)),
     row("reset-after-headers", "reset-after-headers", "resets the connection after the headers", |_| Fails(F::ResetAfterHeaders)),
     row("reset-midway-3", "reset-midway-{after}", "resets the connection after so many pieces (a whole answer: after half)", |n| {
@@ -166,7 +195,10 @@ pub const TABLE: &[Row] = &[
     row("usage-with-finish", "usage-with-finish", "states usage in the chunk with the finish reason, asked or not", |_| {
         Fails(F::UsageWithFinish)
     }),
-    row("no-done", "no-done", "the stream ends without [DONE]", |_| Fails(F::NoDone)),
+    row("usage-twice", "usage-twice", "the stream states its usage twice, first with half of the output", |_| Fails(F::UsageTwice)),
+    row("two-finishes", "two-finishes", "the stream finishes twice", |_| Fails(F::TwoFinishes)),
+    row("index-jump", "index-jump", "the indices of tool calls and of content blocks in the stream go 0, 2, 4", |_| Fails(F::IndexJump)),
+    row("no-done", "no-done", "the stream ends without [DONE] or message_stop", |_| Fails(F::NoDone)),
     row("wrong-type", "wrong-type", "the Content-Type is text/plain", |_| Fails(F::WrongType)),
     row("endless", "endless", "a chunk each 20 ms without end (up to the sandbox's own limit); a whole answer: blank lines", |_| {
         Fails(F::Endless)
@@ -189,7 +221,14 @@ fn fails(status: u64) -> Behaviour {
 }
 
 fn usage(n: &[u64]) -> Behaviour {
-    Behaviour::Usage { prompt: at(n, 0), completion: at(n, 1), cached: at(n, 2), reasoning: at(n, 3) }
+    Behaviour::Usage(Usage {
+        prompt: at(n, 0),
+        completion: at(n, 1),
+        cached: at(n, 2),
+        reasoning: at(n, 3),
+        cache_write_5m: at(n, 4),
+        cache_write_1h: at(n, 5),
+    })
 }
 
 impl Row {
@@ -259,8 +298,16 @@ mod tests {
             ("sandbox/burst-07", Some(Burst { chunks: 7 })),
             ("sandbox/burst-1000001", None),
             ("sandbox/burst-99999999999999999999", None),
-            ("sandbox/usage-1-2", Some(Behaviour::Usage { prompt: 1, completion: 2, cached: 0, reasoning: 0 })),
-            ("sandbox/usage-9-8-7-6", Some(Behaviour::Usage { prompt: 9, completion: 8, cached: 7, reasoning: 6 })),
+            ("sandbox/usage-1-2", Some(Behaviour::Usage(Usage { prompt: 1, completion: 2, ..Usage::default() }))),
+            (
+                "sandbox/usage-9-8-7-6",
+                Some(Behaviour::Usage(Usage { prompt: 9, completion: 8, cached: 7, reasoning: 6, ..Usage::default() })),
+            ),
+            (
+                "sandbox/usage-9-8-4-3-2-1",
+                Some(Behaviour::Usage(Usage { prompt: 9, completion: 8, cached: 4, reasoning: 3, cache_write_5m: 2, cache_write_1h: 1 })),
+            ),
+            ("sandbox/usage-9-8-7-6-5", None),
             ("sandbox/usage-9-8-7", None),
             ("sandbox/error-429-after-9s", Some(Fails(F::Status { status: 429, retry_after_s: Some(9) }))),
             ("sandbox/flaky-3-12", Some(Fails(F::Flaky { failures: 3 }))),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::compose::{Choice, fragments};
+use crate::frame::{Frame, Head, Kind, Stating};
 use crate::reply::Reply;
 use crate::usage::{Usage, UsageObject, tokens};
 
@@ -13,46 +14,6 @@ use crate::usage::{Usage, UsageObject, tokens};
 pub const FINGERPRINT: &str = "sandbox";
 /// What ends a stream.
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
-
-/// What every object of an answer begins with.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    pub id: String,
-    /// Seconds since the Unix epoch.
-    pub created: u64,
-    pub model: String,
-}
-
-/// Where a stream or an answer states its usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stating {
-    /// In a frame of its own at the end; every other frame says null. OpenAI's way when asked.
-    AtEnd,
-    /// In no frame, and no frame has the field. OpenAI's way when not asked. Whole answers state it all the same.
-    NotAsked,
-    Never,
-    Null,
-    InEachChunk,
-    WithFinish,
-}
-
-/// A frame of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub kind: Kind,
-    pub bytes: Bytes,
-    pub usage: Option<Usage>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Role,
-    /// A piece of reasoning, content, refusal or of a tool call's arguments.
-    Piece,
-    Finish,
-    Usage,
-    Done,
-}
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -195,10 +156,16 @@ pub(crate) fn frames(head: Head, choices: Vec<Choice>, usage: Usage, stating: St
             (Stating::InEachChunk, _) => Some(so_far(&choice.delta)),
             _ => None,
         };
-        let field = stated.map(|usage| Some(usage.object())).or(matches!(stating, Stating::AtEnd | Stating::Null).then_some(None));
+        let field =
+            stated.map(|usage| Some(usage.object())).or(matches!(stating, Stating::AtEnd | Stating::Twice | Stating::Null).then_some(None));
         Frame { kind, bytes: frame(&head, &[choice], field), usage: stated }
     });
-    let end = (stating == Stating::AtEnd).then(|| {
+    let statements = match stating {
+        Stating::AtEnd => vec![usage],
+        Stating::Twice => vec![usage.halfway(), usage],
+        _ => vec![],
+    };
+    let end = statements.into_iter().map(move |usage| {
         let bytes = frame(&last, &[], Some(Some(usage.object())));
         Frame { kind: Kind::Usage, bytes, usage: Some(usage) }
     });
@@ -230,9 +197,10 @@ fn deltas(head: &Head, index: usize, choice: Choice) -> Deltas {
     let refusal = choice.refusal.into_iter().map(|text| Delta { refusal: Some(text), ..Delta::default() });
     let head = head.clone();
     let calls = choice.calls.into_iter().enumerate().flat_map(move |(call, c)| {
-        let opening = ToolCall { index: Some(call), ..tool_call(&head, index, call, &c.name, "") };
+        let place = Some(call * head.stride);
+        let opening = ToolCall { index: place, ..tool_call(&head, index, call, &c.name, "") };
         let arguments = fragments(&c.arguments).map(move |arguments| ToolCall {
-            index: Some(call),
+            index: place,
             id: None,
             kind: None,
             function: FunctionCall { name: None, arguments },
@@ -241,7 +209,7 @@ fn deltas(head: &Head, index: usize, choice: Choice) -> Deltas {
     });
     let finish = ChunkChoice { index, delta: Delta::default(), logprobs: (), finish_reason: Some(choice.finish) };
     let pieces = reasoning.chain(content).chain(refusal).chain(calls).map(move |delta| in_choice(Kind::Piece, delta));
-    Box::new(std::iter::once(in_choice(Kind::Role, role)).chain(pieces).chain(std::iter::once((Kind::Finish, finish))))
+    Box::new(std::iter::once(in_choice(Kind::Scaffold, role)).chain(pieces).chain(std::iter::once((Kind::Finish, finish))))
 }
 
 impl Delta {

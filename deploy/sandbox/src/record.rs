@@ -37,7 +37,7 @@ pub struct Record {
     pub usage: Option<Usage>,
     /// The last statement of usage that was sent whole.
     pub usage_sent: Option<Usage>,
-    /// The stream's own end (`[DONE]`) was sent.
+    /// The stream's own end (`[DONE]`, `message_stop`) was sent.
     pub done_sent: bool,
     /// How the answer ended; none while it runs.
     pub outcome: Option<Outcome>,
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn lines_fold_into_the_record_they_tell_of() {
-        let usage = Usage { prompt: 3, completion: 4, cached: 1, reasoning: 2 };
+        let usage = Usage { prompt: 3, completion: 4, cached: 1, reasoning: 2, cache_write_5m: 5, cache_write_1h: 6 };
         let events = [
             Event::Answering { status: 200, usage: Some(usage) },
             Event::Usage { usage },

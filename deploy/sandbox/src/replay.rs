@@ -1,6 +1,6 @@
 //! A provider that answers as another one once did: recorded status, headers and bytes, by an id in the path.
 //!
-//! The base URL of a recording is `http://ADDR/r/<id>/v1`; whatever is asked below it is answered with the recording. With
+//! The base URL of a recording is `http://ADDR/r/<id>/v1`; whatever is asked below it is answered with the recording, in any dialect. With
 //! [`crate::Options::cut_seed`] the bytes are cut at random positions.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::openai;
+use crate::dialect::Dialect;
 use crate::reply::{Marks, Opening, Payload, Reply, Step};
 use crate::request::Request;
 use crate::server::Respond;
@@ -56,7 +56,10 @@ impl Respond for Recordings {
         let id = request.path.strip_prefix("/r/").and_then(|rest| rest.split('/').next());
         match id.and_then(|id| self.0.get(id)) {
             Some(recording) => recording.reply(),
-            None => openai::error(StatusCode::NOT_FOUND, "not_recorded", None, &format!("There is no recording for {}.", request.path)),
+            None => {
+                let message = format!("There is no recording for {}.", request.path);
+                Dialect::of(request).error(StatusCode::NOT_FOUND, "not_recorded", None, &message)
+            }
         }
     }
 }

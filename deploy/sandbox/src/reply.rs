@@ -72,7 +72,7 @@ pub enum Step {
 pub struct Marks {
     /// They complete a statement of usage.
     pub usage: Option<Usage>,
-    /// They complete the stream's own end (`[DONE]`).
+    /// They complete the stream's own end (`[DONE]`, `message_stop`).
     pub done: bool,
 }
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, Method};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::prefix::Cached;
 use crate::record;
 use crate::usage::{Usage, tokens};
 
@@ -57,6 +58,24 @@ pub(crate) struct Chat {
     pub max_completion_tokens: Option<u64>,
     #[serde(default)]
     pub n: Option<u64>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub stop: Vec<String>,
+}
+
+/// `stop` is a text, a list of texts or null.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stop {
+        One(String),
+        More(Vec<String>),
+        None,
+    }
+    Ok(match Stop::deserialize(deserializer)? {
+        Stop::One(one) => vec![one],
+        Stop::More(more) => more,
+        Stop::None => vec![],
+    })
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -146,8 +165,9 @@ impl Chat {
         self.messages.iter().rev().find(|message| message.role == role).map(Message::text)
     }
 
-    pub(crate) fn usage(&self, completion: u64, reasoning: u64, cached: u64) -> Usage {
-        Usage { prompt: self.prompt_tokens(), completion, cached, reasoning }
+    pub(crate) fn usage(&self, completion: u64, reasoning: u64, cached: Cached) -> Usage {
+        let Cached { read, write_5m, write_1h } = cached;
+        Usage { prompt: self.prompt_tokens(), completion, cached: read, reasoning, cache_write_5m: write_5m, cache_write_1h: write_1h }
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use http::StatusCode;
 
-use crate::openai;
+use crate::dialect::Dialect;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::server::Respond;
@@ -66,7 +66,10 @@ impl Respond for Script {
         let answer = key.as_deref().and_then(|key| self.answers.get(key)).or(self.otherwise.as_ref());
         match answer {
             Some(answer) => answer(request),
-            None => openai::error(StatusCode::NOT_IMPLEMENTED, "not_in_script", None, &format!("The script has no answer for {key:?}.")),
+            None => {
+                let message = format!("The script has no answer for {key:?}.");
+                Dialect::of(request).error(StatusCode::NOT_IMPLEMENTED, "not_in_script", None, &message)
+            }
         }
     }
 }

@@ -20,8 +20,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::anthropic::API_KEY;
+use crate::dialect::Dialect;
 use crate::journal::{Entry, Journal, Keep};
-use crate::openai;
 use crate::play::{Broken, Played, Stage};
 use crate::record::{Outcome, Record};
 use crate::reply::{Opening, Payload, Reply};
@@ -46,7 +47,7 @@ impl<F: Fn(&Request) -> Reply + Send + Sync + 'static> Respond for F {
 #[derive(Debug)]
 pub struct Options {
     pub listen: Listen,
-    /// Requests need `Authorization: Bearer` and this; else 401.
+    /// Requests need `Authorization: Bearer` and this, or in Anthropic's dialect `x-api-key`; else 401.
     pub token: Option<String>,
     pub records: Keep,
     /// Cuts the bytes of every answer at random positions; the seed and the arrival number decide them.
@@ -132,7 +133,7 @@ impl Provider {
         let shared = Arc::new(Shared {
             responder,
             journal: journal.clone(),
-            authorization: options.token.map(|token| format!("Bearer {token}")),
+            token: options.token,
             cut_seed: options.cut_seed,
             stall: options.stall,
             max_body: options.max_body,
@@ -145,7 +146,7 @@ impl Provider {
         self.addr
     }
 
-    /// What an OpenAI client takes as its base URL: `http://ADDR/v1`.
+    /// What an OpenAI client takes as its base URL: `http://ADDR/v1`. (An Anthropic client takes it without `/v1`.)
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
@@ -186,7 +187,7 @@ struct Service {
 struct Shared {
     responder: Arc<dyn Respond>,
     journal: Arc<Journal>,
-    authorization: Option<String>,
+    token: Option<String>,
     cut_seed: Option<u64>,
     stall: Duration,
     max_body: usize,
@@ -249,11 +250,16 @@ async fn answer(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<Inc
     let entry = shared.journal.arrive(&mut request)?;
     let began = Instant::now();
     let mut reply = if too_large {
-        openai::error(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", None, "The request body is larger than the sandbox takes.")
+        Dialect::of(&request).error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            None,
+            "The request body is larger than the sandbox takes.",
+        )
     } else if shared.admits(&request) {
         shared.responder.respond(&request)
     } else {
-        openai::error(
+        Dialect::of(&request).error(
             StatusCode::UNAUTHORIZED,
             "invalid_api_key",
             None,
@@ -304,8 +310,10 @@ async fn open(reply: Reply, began: Instant, mut entry: Entry, stage: Stage, bodi
 
 impl Shared {
     fn admits(&self, request: &Request) -> bool {
-        let given = request.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        self.authorization.as_ref().is_none_or(|needed| given == Some(needed.as_bytes()))
+        let Some(token) = &self.token else { return true };
+        let given = |name| request.headers.get(name).map(http::HeaderValue::as_bytes);
+        let bears = given(AUTHORIZATION).and_then(|value| value.strip_prefix(b"Bearer ")) == Some(token.as_bytes());
+        bears || (Dialect::of(request) == Dialect::Anthropic && given(API_KEY) == Some(token.as_bytes()))
     }
 }
 

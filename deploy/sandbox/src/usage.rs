@@ -2,7 +2,8 @@
 //!
 //! The sandbox has no tokenizer. A token is four bytes of UTF-8, rounded up, counted once over all the text of a side:
 //!
-//! - prompt: the `content` of every message (a string, or the `text` of each text part);
+//! - prompt: the `content` of every message (a string, or the `text` of each text part); in Anthropic's dialect also `system`, and the text in
+//!   tool results;
 //! - reasoning: the reasoning text of a choice;
 //! - completion: the reasoning tokens plus the tokens of the content, the refusal and the tool calls' arguments of a choice;
 //!   with several choices, the sum over them.
@@ -18,6 +19,8 @@ pub fn tokens(bytes: u64) -> u64 {
 }
 
 /// The tokens of one call as the provider's books have them.
+///
+/// All fields are counts of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// All input tokens, cached ones included.
@@ -26,8 +29,14 @@ pub struct Usage {
     pub completion: u64,
     /// The part of `prompt` that was read from the provider's cache.
     pub cached: u64,
-    /// The part of `completion` that was reasoning.
+    /// The part of `completion` that was reasoning; 0 where the dialect does not tell it apart (Anthropic's).
     pub reasoning: u64,
+    /// The part of `prompt` that was written to a cache for five minutes.
+    #[serde(default)]
+    pub cache_write_5m: u64,
+    /// The part of `prompt` that was written to a cache for an hour.
+    #[serde(default)]
+    pub cache_write_1h: u64,
 }
 
 /// The `usage` object of the OpenAI chat dialect.
@@ -55,6 +64,12 @@ struct CompletionDetails {
 }
 
 impl Usage {
+    /// The same with half of the output: what is true before it is over.
+    pub(crate) fn halfway(self) -> Self {
+        let completion = self.completion / 2;
+        Self { completion, reasoning: self.reasoning.min(completion), ..self }
+    }
+
     pub(crate) fn object(self) -> UsageObject {
         UsageObject {
             prompt_tokens: self.prompt,

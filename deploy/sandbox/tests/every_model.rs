@@ -193,7 +193,7 @@ async fn check_row(asked: &Asked<'_>) {
         "tools" => calls(asked, &["weather"]).await,
         "parallel-tools" => calls(asked, &["weather", "time"]).await,
         "structured" => structured(asked).await,
-        "reasoning" => reasoning(asked, json!({})).await,
+        "reasoning" | "redacted-reasoning" => reasoning(asked, json!({})).await,
         "stream-20x50ms" => timed(asked, Duration::from_secs(1)).await,
         "delay-500ms" => timed(asked, Duration::from_millis(500)).await,
         "burst-200" => asked.text(json!({}), &(1..=200).map(|n| format!("sandbox {n} ")).collect::<String>()).await,
@@ -291,6 +291,29 @@ async fn check_fault(asked: &Asked<'_>) {
             let message = asked.error(421, "invalid_request_error").await.text();
             assert!(message.contains(&asked.sandbox.refusing_addr().to_string()));
         }
+        "usage-twice" => {
+            let stream = asked.stream(json!({})).await;
+            let own = tokens(&stream.text);
+            let outputs: Vec<u64> = stream.stated().iter().map(|usage| usage.1).collect();
+            assert_eq!((outputs, stream.done), (vec![own / 2, own], true));
+            assert_eq!(asked.whole(json!({})).await.stated()[0].1, own);
+            assert!(asked.stream(json!({"stream_options": null})).await.usages.is_empty(), "usage that nobody asked for");
+        }
+        "two-finishes" => {
+            let text = asked.receive(true, json!({})).await.text();
+            assert_eq!(text.matches(r#""finish_reason":"stop""#).count(), 2, "{text}");
+            assert!(text.ends_with("data: [DONE]\n\n") && asked.whole(json!({})).await.finish.is_some());
+        }
+        "index-jump" => {
+            let text = asked.receive(true, json!({"tools": [tool("weather"), tool("time")]})).await.text();
+            let indices: Vec<u64> = text
+                .split("\n\n")
+                .filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data: ")?).ok())
+                .filter(|chunk| chunk.pointer("/choices/0/delta/tool_calls/0/function/name").is_some())
+                .filter_map(|chunk| chunk.pointer("/choices/0/delta/tool_calls/0/index")?.as_u64())
+                .collect();
+            assert_eq!(indices, [0, 2]);
+        }
         "flaky-2" => {
             for expected in [503, 503, 200, 200] {
                 assert_eq!(asked.receive(true, json!({})).await.status.unwrap().as_u16(), expected);
@@ -347,6 +370,9 @@ async fn chat(asked: &Asked<'_>) {
     reasoning(asked, json!({"reasoning_effort": "low"})).await;
     for said in asked.both(json!({"max_tokens": 5, "n": 1})).await {
         assert_eq!((said.finish.as_deref(), said.stated()[0].1, said.text.len()), (Some("length"), 5, 20));
+    }
+    for said in asked.both(json!({"stop": ["nobody", " sandbox"]})).await {
+        assert_eq!((said.finish.as_deref(), said.text.as_str()), (Some("stop"), "This is the Waybill"));
     }
     let three = asked.receive(false, json!({"n": 3})).await.json();
     assert_eq!(three["choices"].as_array().unwrap().len(), 3);

@@ -43,6 +43,39 @@ async fn whole_answers_have_their_size_and_their_usage() {
 }
 
 #[tokio::test]
+async fn messages_are_answered_with_the_same_sizes_chunks_and_usage() {
+    let responder = start();
+    let ask = |model: &'static str, path: &'static str| {
+        let addr = responder.addr();
+        async move { send(Http::One, addr, Method::POST, path, &[], body(model, 10)).await }
+    };
+    for (model, size) in [("bench-1k", 1_024), ("bench-10k", 10_240), ("bench-160k", 4_096)] {
+        let received = ask(model, "/v1/messages").await;
+        assert_eq!((received.body.len(), received.header("content-type")), (size, "application/json"));
+        let (told, usage) = (received.told(), fast::usage(model).unwrap());
+        assert_eq!(told.usage(), (usage.prompt - usage.cached, usage.completion, usage.cached, 0, 0));
+        assert!(told.model == model && told.text().contains("sandbox") && told.stop_reason.is_some());
+    }
+    for (model, chunks, is_paced) in [("bench-burst-200", 200, false), ("bench-burst-0", 0, false), ("bench-paced-20x5ms", 20, true)] {
+        let asked_at = Instant::now();
+        let received = ask(model, "/v1/messages?beta=true").await;
+        assert!(!is_paced || asked_at.elapsed() >= Duration::from_millis(100), "{model}");
+        let (told, usage) = (received.told(), fast::usage(model).unwrap());
+        assert_eq!(told.text(), (1..=chunks).map(|number| format!(" t{number:06}")).collect::<String>());
+        assert_eq!((told.usage(), told.done, told.finishes), ((usage.prompt, usage.completion, 0, 0, 0), true, 1));
+        let text = received.text();
+        let events = text.split("\n\n").filter_map(|event| serde_json::from_str::<Value>(event.split_once("data: ")?.1).ok());
+        let stamps: Vec<u64> = events.filter_map(|event| event["sent_us"].as_u64()).collect();
+        assert_eq!(stamps.len(), if is_paced { chunks } else { 0 });
+        assert!(stamps.is_sorted());
+    }
+    let unknown = ask("bench-nothing", "/v1/messages").await;
+    assert_eq!((unknown.status.unwrap().as_u16(), &unknown.json()["error"]["type"]), (404, &json!("not_found_error")));
+    // The same names in the other dialect have answers of their own.
+    assert!(ask("bench-1k", CHAT).await.said().finish.is_some());
+}
+
+#[tokio::test]
 async fn streams_have_every_chunk_once_and_in_order() {
     let responder = start();
     for (model, chunks, least) in [("bench-burst-200", 200, 0), ("bench-burst-0", 0, 0), ("bench-paced-20x5ms", 20, 100)] {

@@ -21,7 +21,7 @@ use waybill_sandbox::{
 };
 
 const CHAT: &str = "/v1/chat/completions";
-const USAGE: Usage = Usage { prompt: 5, completion: 7, cached: 1, reasoning: 2 };
+const USAGE: Usage = Usage { prompt: 5, completion: 7, cached: 1, reasoning: 2, cache_write_5m: 0, cache_write_1h: 0 };
 
 fn ask(model: &str, stream: bool) -> String {
     json!({"model": model, "stream": stream, "stream_options": {"include_usage": true}, "messages": [{"role": "user", "content": "12345678"}]}).to_string()

@@ -7,8 +7,12 @@ use http::StatusCode;
 use memchr::memmem;
 use serde_json::json;
 
+use crate::anthropic;
+use crate::dialect::Dialect;
 use crate::openai::{self, FINGERPRINT};
 use crate::usage::Usage;
+
+mod messages;
 
 /// Chunks a name may ask for at most.
 const MAX_CHUNKS: u32 = 100_000;
@@ -97,35 +101,38 @@ impl Name {
             Self::Burst { chunks } | Self::Paced { chunks, .. } => (230, u64::from(chunks), 0),
             Self::Idle => (230, 1, 0),
         };
-        Usage { prompt, completion, cached, reasoning: 0 }
+        Usage { prompt, completion, cached, ..Usage::default() }
     }
 
-    pub(super) fn answer(self) -> Answer {
+    pub(super) fn answer(self, dialect: Dialect) -> Answer {
         match self {
-            Self::OneK => Answer::Bytes(self.whole(1 << 10)),
-            Self::TenK => Answer::Bytes(self.whole(10 << 10)),
-            Self::Large => Answer::Bytes(self.whole(4 << 10)),
+            Self::OneK => Answer::Bytes(self.whole(dialect, 1 << 10)),
+            Self::TenK => Answer::Bytes(self.whole(dialect, 10 << 10)),
+            Self::Large => Answer::Bytes(self.whole(dialect, 4 << 10)),
             Self::Burst { chunks } => {
-                let mut bytes = self.opening();
+                let mut bytes = self.opening(dialect);
                 for number in 1..=chunks {
-                    bytes.extend_from_slice(&chunked(&self.chunk(number, None)));
+                    bytes.extend_from_slice(&chunked(&self.chunk(dialect, number, None)));
                 }
-                bytes.extend_from_slice(&self.ending());
+                bytes.extend_from_slice(&self.ending(dialect));
                 Answer::Bytes(bytes)
             }
             Self::Paced { chunks, pace_ms } => Answer::Paced {
-                head: self.opening(),
-                chunk: self.stamped_chunk(),
+                head: self.opening(dialect),
+                chunk: self.stamped_chunk(dialect),
                 chunks,
                 pace: Duration::from_millis(u64::from(pace_ms)),
-                end: self.ending(),
+                end: self.ending(dialect),
             },
-            Self::Idle => Answer::Idle { head: [self.opening(), chunked(&self.chunk(1, None))].concat() },
+            Self::Idle => Answer::Idle { head: [self.opening(dialect), chunked(&self.chunk(dialect, 1, None))].concat() },
         }
     }
 
     /// A whole answer whose body has exactly `size` bytes.
-    fn whole(self, size: usize) -> Vec<u8> {
+    fn whole(self, dialect: Dialect, size: usize) -> Vec<u8> {
+        if dialect == Dialect::Anthropic {
+            return messages::whole(self, size);
+        }
         let body = |content: &str| {
             openai::to_bytes(&json!({
                 "id": "chatcmpl-sandbox-bench", "object": "chat.completion", "created": 1_790_000_000, "model": self.text(),
@@ -134,13 +141,13 @@ impl Name {
                 "usage": self.usage().object(), "service_tier": "default", "system_fingerprint": FINGERPRINT,
             }))
         };
-        let room = size.saturating_sub(body("").len());
-        let content: String = "The sandbox speaks. ".chars().cycle().take(room).collect();
-        let body = body(&content);
-        json_answer("200 OK", &body)
+        json_answer("200 OK", &body(&filler(size.saturating_sub(body("").len()))))
     }
 
-    fn opening(self) -> Vec<u8> {
+    fn opening(self, dialect: Dialect) -> Vec<u8> {
+        if dialect == Dialect::Anthropic {
+            return messages::opening(self);
+        }
         let delta = r#"{"role":"assistant","content":"","refusal":null}"#;
         [
             STREAM_HEAD.as_bytes(),
@@ -150,21 +157,28 @@ impl Name {
     }
 
     /// The chunk of a number, with a send time in microseconds if there is one.
-    fn chunk(self, number: u32, sent_us: Option<u64>) -> String {
-        let choices = format!(r#"[{{"index":0,"delta":{{"content":" t{number:0NUMBER_DIGITS$}"}},"logprobs":null,"finish_reason":null}}]"#);
+    fn chunk(self, dialect: Dialect, number: u32, sent_us: Option<u64>) -> String {
+        let text = format!(" t{number:0NUMBER_DIGITS$}");
+        if dialect == Dialect::Anthropic {
+            return messages::chunk(&text, sent_us);
+        }
+        let choices = format!(r#"[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":null,"finish_reason":null}}]"#);
         self.frame(&choices, "null", sent_us)
     }
 
-    fn stamped_chunk(self) -> Stamped {
+    fn stamped_chunk(self, dialect: Dialect) -> Stamped {
         // Digits that occur nowhere else mark the two places.
         let (number, stamp) = (987_654, 9_876_543_210_123_456);
-        let bytes = chunked(&self.chunk(number, Some(stamp)));
+        let bytes = chunked(&self.chunk(dialect, number, Some(stamp)));
         let at = |text: String| memmem::find(&bytes, text.as_bytes()).unwrap_or_default();
         let (number_at, stamp_at) = (at(format!(" t{number}")) + 2, at(stamp.to_string()));
         Stamped { bytes, number_at, stamp_at }
     }
 
-    fn ending(self) -> Vec<u8> {
+    fn ending(self, dialect: Dialect) -> Vec<u8> {
+        if dialect == Dialect::Anthropic {
+            return messages::ending(self);
+        }
         let finish = self.frame(r#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]"#, "null", None);
         let usage = openai::to_bytes(&self.usage().object());
         let usage = self.frame("[]", &String::from_utf8_lossy(&usage), None);
@@ -201,14 +215,23 @@ fn write_digits(bytes: &mut [u8], at: usize, digits: usize, mut number: u64) {
     }
 }
 
+/// So many bytes of text.
+fn filler(bytes: usize) -> String {
+    "The sandbox speaks. ".chars().cycle().take(bytes).collect()
+}
+
 /// One chunk of a chunked body.
 fn chunked(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
 /// 404: the body names no model of this responder.
-pub(super) fn unknown() -> Vec<u8> {
-    let body = openai::error_body(StatusCode::NOT_FOUND, "model_not_found", Some("model"), "The sandbox finds no model of the benchmark.");
+pub(super) fn unknown(dialect: Dialect) -> Vec<u8> {
+    let message = "The sandbox finds no model of the benchmark.";
+    let body = match dialect {
+        Dialect::OpenAi => openai::error_body(StatusCode::NOT_FOUND, "model_not_found", Some("model"), message),
+        Dialect::Anthropic => anthropic::error_body(StatusCode::NOT_FOUND, Some("model"), message),
+    };
     json_answer("404 Not Found", &body)
 }
 

@@ -1,6 +1,8 @@
 //! A plain client and a reader of answers that shares no code with what it reads.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod messages;
+
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
