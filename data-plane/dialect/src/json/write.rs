@@ -33,6 +33,15 @@ impl Writer {
         self.out.into()
     }
 
+    /// Goes on after `out`, as if nothing stood there.
+    pub(crate) fn after(out: Vec<u8>) -> Self {
+        Self { out, follows: false }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        self.out
+    }
+
     /// The text, whole if everything that was opened was closed.
     pub(crate) fn into_bytes(self) -> bytes::Bytes {
         self.out.into()

@@ -42,7 +42,6 @@ pub(super) trait Typed<'a> {
     /// A number within `range`, as it was spelt.
     fn take_number(&mut self, source: &Bytes, name: &str, range: std::ops::RangeInclusive<f64>) -> Result<Option<Raw>, Fault>;
     fn take_object(&mut self, name: &str) -> Result<Option<Members<'a>>, Fault>;
-    fn take_array(&mut self, name: &str) -> Result<Option<Vec<Tree<'a>>>, Fault>;
     /// An object that is not looked into.
     fn take_schema(&mut self, source: &Bytes, name: &str) -> Result<Option<Raw>, Fault>;
     /// The word under `name`, if it is a string.
@@ -86,10 +85,6 @@ impl<'a> Typed<'a> for Members<'a> {
 
     fn take_object(&mut self, name: &str) -> Result<Option<Members<'a>>, Fault> {
         self.take(name).map(object).transpose().map_err(|fault| fault.inside(name))
-    }
-
-    fn take_array(&mut self, name: &str) -> Result<Option<Vec<Tree<'a>>>, Fault> {
-        self.take(name).map(array).transpose().map_err(|fault| fault.inside(name))
     }
 
     fn take_schema(&mut self, source: &Bytes, name: &str) -> Result<Option<Raw>, Fault> {

@@ -89,17 +89,22 @@ pub(super) fn history(source: &Bytes, message: &mut Members<'_>, extension: &mut
     Ok(blocks)
 }
 
-/// The thoughts of an answer: of the forms that tell the same, the richest.
-pub(super) fn answered(source: &Bytes, message: &Members<'_>) -> Vec<Reasoning> {
-    let details = match message.get("reasoning_details").map(|tree| &tree.node) {
-        Some(Node::Array(details)) => details.iter().filter_map(|tree| detail(source, tree)).map(|detail| detail.reasoning).collect(),
+/// The thoughts of an answer or of a piece of it: of the forms that tell the same, the richest.
+pub(super) fn answered(source: &Bytes, message: &Members<'_>) -> Vec<Detail> {
+    let details: Vec<Detail> = match message.get("reasoning_details").map(|tree| &tree.node) {
+        Some(Node::Array(details)) => details.iter().filter_map(|tree| detail(source, tree)).collect(),
         _ => Vec::new(),
     };
     if !details.is_empty() {
         return details;
     }
     let thought = ["reasoning", "reasoning_content"].iter().find_map(|name| string(source, message, name));
-    thought.map(|text| Reasoning::Text { text, signature: None }).into_iter().collect()
+    let detail = |text| Detail { reasoning: unsigned(text), index: None, is_anthropic: false };
+    thought.map(detail).into_iter().collect()
+}
+
+pub(super) fn unsigned(text: Text) -> Reasoning {
+    Reasoning::Text { text, signature: None }
 }
 
 /// A string that is not empty.

@@ -151,7 +151,8 @@ pub(super) fn detail(reasoning: &Reasoning, index: u64, json: &mut Writer) {
             Reasoning::Text { text, signature } => {
                 json.key("type").string("reasoning.text");
                 json.key("text").escaped(text.escaped());
-                if let Some(signature) = signature {
+                // An empty one is what a client makes of none.
+                if let Some(signature) = signature.as_ref().filter(|signature| !signature.is_empty()) {
                     json.key("signature").escaped(signature.escaped());
                 }
             }

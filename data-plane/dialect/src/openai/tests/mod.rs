@@ -2,6 +2,7 @@
 
 mod answer;
 mod errors;
+mod messages;
 mod nulls;
 mod prompt_read;
 mod request;

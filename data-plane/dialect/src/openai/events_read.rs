@@ -1,0 +1,179 @@
+//! A provider's stream as events: frames in any cut go in, and what they say about the first choice comes out.
+
+use bytes::{Bytes, BytesMut};
+
+use super::calls::Calls;
+use super::message_read::{OPAQUE, Piece, citations, images, is_first, pieces};
+use super::{finish, reasoning};
+use crate::json::{Members, Node, ScanLimits, Tree};
+use crate::neutral::{Assembler, Delta, Disorder, Event, Finish, Key, Opened, Reasoning, Text};
+use crate::sse::{Data, Frame, FrameEnds};
+
+/// The machine. Frames that are no JSON, comments, and chunks that hold no choice pass without a trace.
+#[derive(Debug)]
+pub struct EventsReader {
+    ends: FrameEnds,
+    /// The part of a frame whose end has not come yet.
+    carry: BytesMut,
+    assembler: Assembler,
+    calls: Calls,
+    id: Option<Text>,
+    model: Option<Text>,
+    finish: Option<Text>,
+    /// Blocks that came whole.
+    wholes: u32,
+    limit: usize,
+}
+
+impl EventsReader {
+    /// At most `limit` bytes wait: for the end of a frame, or of tool calls for the one before them.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            ends: FrameEnds::new(),
+            carry: BytesMut::new(),
+            assembler: Assembler::new(limit),
+            calls: Calls::default(),
+            id: None,
+            model: None,
+            finish: None,
+            wholes: 0,
+            limit,
+        }
+    }
+
+    /// Takes bytes from the provider.
+    ///
+    /// # Errors
+    /// The provider breaks the limit, or sends pieces that belong nowhere.
+    pub fn push(&mut self, bytes: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        let mut at = 0;
+        while let Some(length) = self.ends.find(bytes.get(at..).unwrap_or_default()) {
+            let end = at + length;
+            let lines = self.ends.take_lines();
+            let frame = if self.carry.is_empty() {
+                bytes.slice(at..end)
+            } else {
+                self.carry.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+                self.carry.split().freeze()
+            };
+            self.frame(&frame, lines, out)?;
+            at = end;
+        }
+        self.carry.extend_from_slice(bytes.get(at..).unwrap_or_default());
+        if self.carry.len() > self.limit { Err(Disorder::TooMuch { limit: self.limit }) } else { Ok(()) }
+    }
+
+    /// The provider closed. An answer that told no end, or whose last frame is broken, gets none.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        let frame = self.carry.split().freeze();
+        let in_order = self.frame(&frame, 0, out).is_ok();
+        if in_order && self.finish.is_some() {
+            self.end(out);
+        }
+    }
+
+    fn frame(&mut self, frame: &Bytes, lines: u32, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        let data = match Frame::read(frame, lines).data {
+            Data::None => return Ok(()),
+            Data::Line(at) => frame.slice(at),
+            Data::Lines(text) => text,
+        };
+        if data.trim_ascii() == b"[DONE]" {
+            self.end(out);
+            return Ok(());
+        }
+        let Ok(tree) = Tree::read(&data, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
+        match &tree.node {
+            Node::Object(chunk) => self.chunk(&data, chunk, out),
+            _ => Ok(()),
+        }
+    }
+
+    fn chunk(&mut self, source: &Bytes, chunk: &Members<'_>, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        if self.id.is_none() {
+            self.id = reasoning::string(source, chunk, "id");
+        }
+        if self.model.is_none() {
+            self.model = reasoning::string(source, chunk, "model");
+        }
+        let Some(Tree { node: Node::Array(choices), .. }) = chunk.get("choices") else { return Ok(()) };
+        for choice in choices {
+            let Node::Object(choice) = &choice.node else { continue };
+            // More than one answer is never asked for where answers are translated.
+            if !is_first(choice) {
+                continue;
+            }
+            self.assembler.start(self.id.clone(), self.model.clone(), out);
+            if let Some(Tree { node: Node::Object(delta), .. }) = choice.get("delta") {
+                self.delta(source, delta, out)?;
+            }
+            if self.finish.is_none() {
+                self.finish = reasoning::string(source, choice, "finish_reason");
+            }
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, source: &Bytes, delta: &Members<'_>, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        self.thoughts(source, delta, out)?;
+        for piece in pieces(source, delta) {
+            match piece {
+                Piece::Text(text) => self.assembler.delta(Key::Text, Delta::Text(text), out)?,
+                Piece::Thought(text) => self.assembler.delta(Key::Thoughts(0), Delta::Reasoning(text), out)?,
+            }
+        }
+        for citation in citations(source, delta) {
+            self.assembler.delta(Key::Text, Delta::Citation(citation), out)?;
+        }
+        if let Some(refusal) = reasoning::string(source, delta, "refusal") {
+            self.assembler.delta(Key::Refusal, Delta::Text(refusal), out)?;
+        }
+        for raw in images(source, delta) {
+            self.whole(Opened::Foreign { kind: Text::word("image_url"), raw }, out)?;
+        }
+        let Some(Tree { node: Node::Array(items), .. }) = delta.get("tool_calls") else { return Ok(()) };
+        for item in items {
+            if let Node::Object(item) = &item.node {
+                self.calls.fragment(source, item, self.id.as_ref(), self.limit, &mut self.assembler, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the forms that tell the same thought, the richest.
+    fn thoughts(&mut self, source: &Bytes, delta: &Members<'_>, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        for detail in reasoning::answered(source, delta) {
+            let index = detail.index.unwrap_or(0);
+            match detail.reasoning {
+                Reasoning::Text { text, signature } => {
+                    let key = Key::Thoughts(index);
+                    self.assembler.delta(key, Delta::Reasoning(text), out)?;
+                    if let Some(signature) = signature {
+                        self.assembler.delta(key, Delta::Signature(signature), out)?;
+                    }
+                }
+                Reasoning::Summary { text } => self.assembler.delta(Key::Summary(index), Delta::Reasoning(text), out)?,
+                sealed @ Reasoning::Encrypted { .. } => self.whole(Opened::Reasoning(sealed), out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self, what: Opened, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        let key = Key::Block(self.wholes);
+        self.wholes = self.wholes.wrapping_add(1);
+        self.assembler.open(key, what, out)?;
+        self.assembler.close(key, out);
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) {
+        let has_calls = !self.calls.is_empty();
+        let finish = match &self.finish {
+            Some(word) => finish::read(word, has_calls),
+            None if has_calls => Finish::ToolCalls,
+            None => Finish::Stop,
+        };
+        self.assembler.finish(finish, None, out);
+    }
+}
