@@ -5,6 +5,7 @@ mod errors;
 mod messages;
 mod nulls;
 mod prompt_read;
+mod prompt_write;
 mod request;
 mod splice;
 mod stream;
