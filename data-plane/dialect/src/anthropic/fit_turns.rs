@@ -60,13 +60,11 @@ fn simple(blocks: &[Block]) -> Extension {
     Extension::default().spelt(if is_plain { "string" } else { "" })
 }
 
-/// Results of tools come first in a user's turn, thoughts first in an assistant's.
+/// Results of tools come first in a user's turn, as Anthropic demands.
 fn order(turn: &mut Turn) {
-    let goes_first = |block: &Block| match turn.role {
-        Role::User => matches!(block.content, Content::ToolResult { .. }),
-        _ => false,
-    };
-    turn.blocks.sort_by_key(|block| !goes_first(block));
+    if turn.role == Role::User {
+        turn.blocks.sort_by_key(|block| !matches!(block.content, Content::ToolResult { .. }));
+    }
 }
 
 fn fit_block(block: &Block, role: Role, notices: &mut Vec<Notice>) -> Result<Option<Block>, Fault> {
