@@ -101,6 +101,18 @@ fn calls_and_their_results_match_and_come_first() {
 }
 
 #[test]
+fn a_result_goes_before_what_the_user_said_meanwhile() {
+    conversation(
+        r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},
+        {"role":"user","content":"y"},{"role":"tool","tool_call_id":"a","content":"r"}]"#,
+        r#"{"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"none"},"messages":[
+        {"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"text","text":"r"}]},{"type":"text","text":"y"}]}]}"#,
+        "tools: approximated, those that the conversation calls are declared, not to be called again",
+    );
+}
+
+#[test]
 fn thoughts_go_back_only_if_they_are_signed() {
     let signed = r#"{"type":"reasoning.text","text":"hm","signature":"sig","format":"anthropic-claude-v1","index":0}"#;
     let sealed = r#"{"type":"reasoning.encrypted","data":"xx","format":"anthropic-claude-v1"}"#;

@@ -171,6 +171,13 @@ fn a_fault_names_its_field() {
         (block(r#"{"type":"tool_use","id":"a","name":"f","input":{}}"#), InvalidValue, "messages[0].content[0]"),
         (block(r#"{"type":"tool_use","id":"a","name":"f","input":"{}"}"#), WrongType, "messages[0].content[0].input"),
         (called(r#"{"type":"tool_result","tool_use_id":"b"}"#), InvalidValue, "messages[1].content[1].tool_use_id"),
+        (
+            called(
+                r#"{"type":"tool_result","tool_use_id":"a"}]},{"role":"assistant","content":"x"},{"role":"user","content":[{"type":"tool_result","tool_use_id":"a"}"#,
+            ),
+            InvalidValue,
+            "messages[3].content[0].tool_use_id",
+        ),
         (called(r#"{"type":"tool_result","tool_use_id":"a","content":1}"#), WrongType, "messages[1].content[1].content"),
         (
             called(r#"{"type":"tool_result","tool_use_id":"a","content":[{"type":"text"}]}"#),
