@@ -8,7 +8,7 @@ use super::{carrier, own, parse, value};
 use crate::anthropic::{read_prompt, write_prompt};
 use crate::fault::FaultKind::{InvalidJson, InvalidUtf8, InvalidValue, Missing, TooLarge, TooManyKeys, WrongType};
 use crate::limits::Limits;
-use crate::neutral::{Carrier, Content, MediaSource, Role, ToolChoice, Ttl};
+use crate::neutral::{Carrier, Content, Extension, MediaSource, Role, ToolChoice, Ttl};
 
 /// The request without what the gateway reads, with the names that the carrier gives.
 fn restored(request: &Value) -> Value {
@@ -118,6 +118,28 @@ fn the_neutral_form_says_what_the_request_says() {
     assert!(media.citations && matches!(&media.source, MediaSource::PlainText(text) if text.is("d")));
     assert!(media.title.as_ref().is_some_and(|title| title.is("t")));
     assert_eq!(block.place.to_string(), "messages[0].content[0]");
+}
+
+/// A writer of another dialect can name what it leaves out, wherever it lies, and nothing else.
+#[test]
+fn what_only_this_dialect_has_is_known_by_its_path() {
+    let prompt = own(
+        r#"{"max_tokens":9,"model":"m","stream":false,"container":"c","top_k":null,"thinking":{"type":"adaptive","a":1},"metadata":{"user_id":"u","b":1},
+        "tool_choice":{"type":"any","c":1},"output_config":{"effort":"low","d":1,"format":{"type":"json_schema","schema":{},"e":1}},
+        "tools":[{"name":"f","defer_loading":true}],"messages":[{"role":"user","f":1,"content":[
+        {"type":"document","source":{"type":"url","url":"u","g":1},"citations":{"enabled":true,"h":1},"i":1},{"type":"text","text":"x","citations":[]}]}]}"#,
+    );
+    let names = |extension: &Extension| extension.members().map(|(name, _)| name.decode().into_owned()).collect::<Vec<_>>();
+    let turn = &prompt.turns[0];
+    let found = [names(&prompt.extension), names(&prompt.tools[0].extension), names(&turn.extension), names(&turn.blocks[0].extension)];
+    let expected: [&[&str]; 4] = [
+        &["container", "tool_choice.c", "thinking.a", "output_config.format.e", "output_config.d", "metadata.b"],
+        &["defer_loading"],
+        &["f"],
+        &["i", "source.g", "citations.h"],
+    ];
+    assert_eq!(found, expected);
+    assert!(turn.blocks[1].extension.is_empty());
 }
 
 #[test]
