@@ -144,7 +144,7 @@ impl EventsReader {
     fn thoughts(&mut self, source: &Bytes, delta: &Members<'_>, out: &mut Vec<Event>) -> Result<(), Disorder> {
         for detail in reasoning::answered(source, delta) {
             let index = detail.index.unwrap_or(0);
-            match detail.reasoning {
+            match detail.for_others() {
                 Reasoning::Text { text, signature } => {
                     let key = Key::Thoughts(index);
                     self.assembler.delta(key, Delta::Reasoning(text), out)?;

@@ -50,7 +50,7 @@ pub(super) fn is_first(choice: &Members<'_>) -> bool {
 }
 
 fn blocks(source: &Bytes, said: &Members<'_>, id: Option<&Text>) -> Vec<Block> {
-    let thoughts = reasoning::answered(source, said).into_iter().map(|detail| detail.reasoning);
+    let thoughts = reasoning::answered(source, said).into_iter().map(reasoning::Detail::for_others);
     let mut blocks: Vec<Block> =
         thoughts.filter(|thought| !is_blank(thought)).map(|thought| Block::new(Content::Reasoning(thought))).collect();
     let mut citations = citations(source, said);

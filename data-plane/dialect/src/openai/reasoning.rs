@@ -46,7 +46,7 @@ pub(super) fn detail(source: &Bytes, tree: &Tree<'_>) -> Option<Detail> {
 
 impl Detail {
     /// What another provider than the thoughts' owner may see of them: neither a signature nor sealed data, which only the owner can check.
-    fn for_others(self) -> Reasoning {
+    pub(super) fn for_others(self) -> Reasoning {
         match self.reasoning {
             reasoning if self.is_anthropic => reasoning,
             Reasoning::Text { text, .. } => Reasoning::Text { text, signature: None },

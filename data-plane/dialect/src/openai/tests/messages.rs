@@ -64,6 +64,14 @@ fn rows() -> Vec<Row> {
             vec![thought("hm", Some("S")), Content::Reasoning(Reasoning::Encrypted { data: text("E") }), words("hi")],
             Some(Finish::Stop),
         ),
+        // Another maker's seal would be sent back to Anthropic, which refuses it.
+        (
+            json!({"reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "S", "format": "google-gemini-v1", "index": 0},
+                {"type": "reasoning.encrypted", "data": "E", "format": "google-gemini-v1", "index": 1}], "content": "hi"}),
+            Some("stop"),
+            vec![thought("hm", None), words("hi")],
+            Some(Finish::Stop),
+        ),
         (
             json!({"reasoning_details": [{"type": "reasoning.summary", "summary": "s"}], "content": "hi"}),
             Some("stop"),
