@@ -54,15 +54,17 @@ fn blocks(source: &Bytes, said: &Members<'_>, id: Option<&Text>) -> Vec<Block> {
     let mut blocks: Vec<Block> =
         thoughts.filter(|thought| !is_blank(thought)).map(|thought| Block::new(Content::Reasoning(thought))).collect();
     let mut citations = citations(source, said);
+    let mut run = Vec::new();
     for piece in pieces(source, said) {
         match piece {
-            Piece::Thought(text) => blocks.push(Block::new(Content::Reasoning(reasoning::unsigned(text)))),
-            Piece::Text(text) => match blocks.last_mut().map(|block| &mut block.content) {
-                Some(Content::Text { text: before, .. }) => *before = Text::joined(&[std::mem::take(before), text]),
-                _ => blocks.push(Block::new(Content::text(text))),
-            },
+            Piece::Text(text) => run.push(text),
+            Piece::Thought(text) => {
+                end_text(&mut run, &mut blocks);
+                blocks.push(Block::new(Content::Reasoning(reasoning::unsigned(text))));
+            }
         }
     }
+    end_text(&mut run, &mut blocks);
     let last_text = blocks.iter_mut().rev().find_map(|block| match &mut block.content {
         Content::Text { citations, .. } => Some(citations),
         _ => None,
@@ -78,6 +80,14 @@ fn blocks(source: &Bytes, said: &Members<'_>, id: Option<&Text>) -> Vec<Block> {
         blocks.extend(calls.iter().zip(0..).filter_map(|(tree, at)| call(source, tree, at, id)));
     }
     blocks
+}
+
+/// Texts that follow one another are one, put together at once.
+fn end_text(run: &mut Vec<Text>, blocks: &mut Vec<Block>) {
+    if !run.is_empty() {
+        blocks.push(Block::new(Content::text(Text::joined(run))));
+        run.clear();
+    }
 }
 
 fn is_blank(thought: &Reasoning) -> bool {
