@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::errand::{self, Step};
 use crate::models::{Behaviour, Failure};
 use crate::prefix::Cached;
 use crate::request::{Chat, Function};
@@ -146,6 +147,7 @@ fn spoken(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) -> Result<Choi
         Behaviour::Tools => return Ok(tool_calls(chat, 1)?.unwrap_or_else(|| after_tools(chat))),
         Behaviour::ParallelTools => return Ok(tool_calls(chat, usize::MAX)?.unwrap_or_else(|| after_tools(chat))),
         Behaviour::Echo => text(&format!("sandbox: {}", chat.last_text("user").unwrap_or_default())),
+        Behaviour::Errand => return errand(chat),
         Behaviour::Structured => structured(chat).unwrap_or_else(|| text(PLAIN)),
         Behaviour::Reasoning => reasoned(),
         Behaviour::RedactedReasoning => Choice { redacted: Some("sandbox-redacted".to_owned()), ..reasoned() },
@@ -163,6 +165,23 @@ fn spoken(behaviour: Behaviour, chat: &Chat, endless_chunks: u64) -> Result<Choi
 
 fn text(text: &str) -> Choice {
     Choice { content: Pieces::words(text), finish: "stop", ..Choice::default() }
+}
+
+/// What the prompt tells to do next.
+fn errand(chat: &Chat) -> Result<Choice, Refused> {
+    let unclear = |message| Err(Refused { status: 400, code: "invalid_value", param: Some("messages"), message });
+    match errand::next(&chat.messages) {
+        Some(Step::Call { name, .. }) if !chat.offers(&name) => {
+            unclear(format!("The prompt tells to call '{name}', and there is no such tool."))
+        }
+        Some(Step::Unclear(line)) => unclear(format!("The prompt's line '{line}' is no step.")),
+        Some(Step::Call { name, arguments }) => {
+            let calls = vec![Call { name, arguments: Value::Object(arguments).to_string() }];
+            Ok(Choice { calls, finish: "tool_calls", ..Choice::default() })
+        }
+        Some(Step::Say(said)) => Ok(text(&said)),
+        None => Ok(text(PLAIN)),
+    }
 }
 
 fn numbered(chunks: u64) -> Choice {

@@ -5,8 +5,8 @@
 //!
 //! # Layout
 //! - The sandbox: [`Sandbox`] answers by model name ([`models::TABLE`]) in OpenAI's chat dialect and in Anthropic's Messages: `request` and
-//!   `anthropic` read a call, `compose` and `schema` decide the words, `openai` and `anthropic` write them in `frame`s, `faults` breaks them
-//!   as the `dialect` has it, `prefix` is its prompt cache.
+//!   `anthropic` read a call, `compose`, `schema` and `errand` decide the words, `openai` and `anthropic` write them in `frame`s, `faults`
+//!   breaks them as the `dialect` has it, `prefix` is its prompt cache.
 //! - Answers as data: [`Reply`] and its [`Step`]s; `cut` cuts them at random positions.
 //! - Other providers of the same kind: [`Script`] for answers a test writes, [`Recordings`] for answers that were recorded.
 //! - The server under all of them: [`Provider`]; `play` plays a reply, `wire` is its socket.
@@ -22,6 +22,7 @@ mod anthropic;
 mod compose;
 mod cut;
 mod dialect;
+mod errand;
 pub mod fast;
 mod faults;
 mod frame;

@@ -29,6 +29,7 @@ pub struct Row {
 pub(crate) enum Behaviour {
     Chat,
     Echo,
+    Errand,
     Tools,
     ParallelTools,
     Structured,
@@ -77,8 +78,8 @@ pub(crate) enum Failure {
 }
 
 use Behaviour::{
-    Burst, Cache, Chat, Context, Delay, Echo, Fails, Filtered, ParallelTools, Reasoning, RedactedReasoning, Refusal, Stream, Structured,
-    Tools,
+    Burst, Cache, Chat, Context, Delay, Echo, Errand, Fails, Filtered, ParallelTools, Reasoning, RedactedReasoning, Refusal, Stream,
+    Structured, Tools,
 };
 use Failure as F;
 
@@ -95,6 +96,12 @@ pub const TABLE: &[Row] = &[
         |_| Chat,
     ),
     row("echo", "echo", "repeats the last user message", |_| Echo),
+    row(
+        "errand",
+        "errand",
+        "does what lines of the prompt tell, one in each answer: `sandbox: call TOOL {ARGUMENTS}`, `sandbox: say TEXT`",
+        |_| Errand,
+    ),
     row(
         "tools",
         "tools",

@@ -140,6 +140,7 @@ async fn check_row(asked: &Asked<'_>) {
             let told = asked.says(json!({}), "end_turn", |told| tokens(&told.text())).await;
             assert_eq!(told.text(), format!("sandbox: {QUESTION}"));
         }
+        "errand" => errand(asked).await,
         "tools" => calls(asked, &["weather"]).await,
         "parallel-tools" => {
             calls(asked, &["weather", "time"]).await;
@@ -307,6 +308,18 @@ async fn calls(asked: &Asked<'_>, expected: &[&str]) {
     ]);
     let answer = asked.both(extended(tools(), &json!({"messages": messages}))).await;
     assert!(answer.text().contains("rain") && answer.stop_reason.as_deref() == Some("end_turn"));
+}
+
+/// Two steps: a call with the arguments that the prompt has, and after its result the words that it has.
+async fn errand(asked: &Asked<'_>) {
+    let prompt = json!({"role": "user", "content": "Go.\nsandbox: call weather {\"city\": \"Bern\"}\nsandbox: say Done in the sandbox."});
+    let told = asked.both(extended(tools(), &json!({"messages": [prompt]}))).await;
+    assert_eq!((told.stop_reason.as_deref(), told.blocks.len()), (Some("tool_use"), 1));
+    assert_eq!((&told.blocks[0]["name"], &told.blocks[0]["input"]), (&json!("weather"), &json!({"city": "Bern"})));
+    let result = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": told.blocks[0]["id"], "content": "rain"}]});
+    let turns = json!([prompt, {"role": "assistant", "content": told.blocks}, result]);
+    assert_eq!(asked.both(extended(tools(), &json!({"messages": turns}))).await.text(), "Done in the sandbox.");
+    asked.plain().await;
 }
 
 async fn structured(asked: &Asked<'_>) {

@@ -190,6 +190,7 @@ async fn check_row(asked: &Asked<'_>) {
     match asked.row.example {
         "chat" => chat(asked).await,
         "echo" => asked.text(json!({}), &format!("sandbox: {QUESTION}")).await,
+        "errand" => errand(asked).await,
         "tools" => calls(asked, &["weather"]).await,
         "parallel-tools" => calls(asked, &["weather", "time"]).await,
         "structured" => structured(asked).await,
@@ -399,6 +400,26 @@ async fn calls(asked: &Asked<'_>, expected: &[&str]) {
     for said in asked.plain(result).await {
         assert!(said.text.contains("rain") && said.finish.as_deref() == Some("stop"));
     }
+}
+
+/// What the prompt tells, step by step; a step that cannot be done is refused.
+async fn errand(asked: &Asked<'_>) {
+    let tool = json!([{"type": "function", "function": {"name": "weather", "parameters": {}}}]);
+    let prompt = |line: &str| json!({"role": "user", "content": format!("sandbox: {line}\nsandbox: say Done in the sandbox.")});
+    let first = json!({"tools": tool, "messages": [prompt("call weather {\"city\": \"Bern\"}")]});
+    for said in asked.both(first).await {
+        assert_eq!(
+            (said.calls.as_slice(), said.finish.as_deref()),
+            (&[("weather".to_owned(), "{\"city\":\"Bern\"}".to_owned())][..], Some("tool_calls"))
+        );
+    }
+    let turns = json!([prompt("call weather"), {"role": "assistant", "content": null}, {"role": "tool", "content": "rain"}]);
+    assert_eq!(asked.whole(json!({"tools": tool, "messages": turns})).await.text, "Done in the sandbox.");
+    for line in ["call tides {}", "call weather {city}", "sing"] {
+        let refused = asked.receive(false, json!({"tools": tool, "messages": [prompt(line)]})).await;
+        assert_eq!(refused.status, Some(StatusCode::BAD_REQUEST), "{line}");
+    }
+    asked.plain(json!({})).await;
 }
 
 async fn structured(asked: &Asked<'_>) {

@@ -36,7 +36,9 @@ pub(super) fn check(turns: &[Turn]) -> Result<(), Refused> {
 }
 
 fn check_turn(index: usize, turn: &Turn, is_last: bool) -> Result<(), Refused> {
-    if !["user", "assistant"].contains(&turn.role.as_str()) {
+    // Instructions may also come later, between turns (a beta of the real API that agents use).
+    let is_instruction = turn.role == "system" && index > 0;
+    if !is_instruction && !["user", "assistant"].contains(&turn.role.as_str()) {
         return Err(refused(format!("messages.{index}.role"), "Input should be 'user' or 'assistant'"));
     }
     let is_empty = match &turn.content {
@@ -87,7 +89,7 @@ fn fault(block: &Block, role: &str) -> Option<(&'static str, &'static str)> {
 fn check_results(turns: &[Turn]) -> Result<(), Refused> {
     let mut open: Vec<&str> = Vec::new();
     let mut before = "";
-    for (index, turn) in turns.iter().enumerate() {
+    for (index, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.role != "system") {
         if turn.role == "user" {
             for (position, block) in turn.blocks().iter().enumerate().filter(|(_, block)| block.kind == "tool_result") {
                 let id = block.tool_use_id.as_deref().unwrap_or_default();
@@ -157,6 +159,8 @@ mod tests {
             (block(json!({"type": "tool_use", "id": "a", "name": "f", "input": {}})), "messages.0.content.0.tool_use"),
             (json!([user, call("a"), result("a")]), ""),
             (json!([user, call("a")]), ""),
+            (json!([user, {"role": "system", "content": "Be brief."}, call("a"), result("a")]), ""),
+            (json!([user, call("a"), {"role": "system", "content": "Be brief."}, result("a")]), ""),
             (json!([user, call("a"), call("b"), result("a"), result("b")]), ""),
             (json!([user, call("a"), user]), "messages.2: `tool_use` ids"),
             (json!([user, call("a"), user, call("b")]), "messages.2: `tool_use` ids"),
