@@ -41,7 +41,7 @@ pub(super) fn prompt(prompt: &Prompt, carrier: &Carrier<'_>, notices: &mut Vec<N
     let reasoning =
         prompt.reasoning.as_ref().and_then(|wish| fit_reasoning::wish(wish, carrier, &mut most, [obstacle, budget_obstacle], notices));
     let thinks = reasoning.as_ref().is_some_and(|wish| wish.budget.is_some() || wish.adaptive);
-    let (temperature, top_p, top_k) = sampling(prompt, thinks, notices);
+    let (temperature, top_p, top_k) = sampling(prompt, carrier, thinks, notices);
     Ok(Prompt {
         origin: Dialect::Anthropic,
         turns,
@@ -199,7 +199,7 @@ fn obstacle(choice: Option<&ToolChoice>, turns: &[Turn]) -> Option<&'static str>
 
 type Number = Option<Raw>;
 
-fn sampling(prompt: &Prompt, thinks: bool, notices: &mut Vec<Notice>) -> (Number, Number, Number) {
+fn sampling(prompt: &Prompt, carrier: &Carrier<'_>, thinks: bool, notices: &mut Vec<Notice>) -> (Number, Number, Number) {
     let value = |raw: &Raw| std::str::from_utf8(raw.json()).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
     let mut temperature = prompt.temperature.clone();
     let mut top_p = prompt.top_p.clone();
@@ -212,6 +212,11 @@ fn sampling(prompt: &Prompt, thinks: bool, notices: &mut Vec<Notice>) -> (Number
         *number = None;
         notices.push(Notice::dropped(path, why));
     };
+    for (name, number) in [("temperature", &mut temperature), ("top_p", &mut top_p), ("top_k", &mut top_k)] {
+        if number.is_some() && !carrier.takes(name) {
+            leave_out(number, name, "the model takes none");
+        }
+    }
     if thinks {
         const WHY: &str = "not taken while the model thinks";
         if temperature.as_ref().is_some_and(|raw| value(raw) != 1.0) {

@@ -17,6 +17,20 @@ pub struct Carrier<'a> {
     /// Tokens of prompt and answer together; 0 = not known.
     pub context_window: u64,
     pub reasoning: ReasoningControls,
+    /// Names of the parameters that the model takes there, as OpenRouter's `supported_parameters`; empty = not known, taken as all.
+    pub parameters: &'a [Box<str>],
+}
+
+impl Carrier<'_> {
+    /// Whether the parameter is known to be taken, or nothing is known.
+    pub fn takes(&self, parameter: &str) -> bool {
+        self.parameters.is_empty() || self.parameters.iter().any(|name| **name == *parameter)
+    }
+
+    /// OpenAI's models refuse `max_tokens` more and more, other providers do not know `max_completion_tokens`: it is sent where it is listed.
+    pub fn names_max_completion_tokens(&self) -> bool {
+        self.parameters.iter().any(|name| **name == *"max_completion_tokens")
+    }
 }
 
 /// How the model's thinking is steered there. None of them: not known, or not at all.

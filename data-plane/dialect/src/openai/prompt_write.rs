@@ -90,7 +90,8 @@ impl Translation<'_> {
         self.tools(prompt, json);
         stream(self.carrier, |_| {}, json);
         if let Some(tokens) = prompt.max_output {
-            json.key("max_tokens").number(tokens);
+            let name = if self.carrier.names_max_completion_tokens() { "max_completion_tokens" } else { "max_tokens" };
+            json.key(name).number(tokens);
         }
         self.sampling(prompt, json);
         if let Some(wish) = &prompt.reasoning {
@@ -105,8 +106,10 @@ impl Translation<'_> {
 
     fn sampling(&mut self, prompt: &Prompt, json: &mut Writer) {
         for (name, number) in [("temperature", &prompt.temperature), ("top_p", &prompt.top_p)] {
-            if let Some(number) = number {
-                json.key(name).raw(number.json());
+            match number {
+                Some(number) if self.carrier.takes(name) => json.key(name).raw(number.json()),
+                Some(_) => self.drop(name, "the model takes none"),
+                None => {}
             }
         }
         if let Some(top_k) = &prompt.top_k {
@@ -121,6 +124,9 @@ impl Translation<'_> {
         }
         if prompt.stop.len() > MOST_STOPS {
             self.refuse("stop_sequences", "chat completions take at most 4");
+        }
+        if !prompt.stop.is_empty() && !self.carrier.takes("stop") {
+            self.refuse("stop_sequences", "the model takes none");
         }
         if !prompt.stop.is_empty() {
             json.key("stop").array(|json| prompt.stop.iter().for_each(|word| json.escaped(word.escaped())));

@@ -255,6 +255,10 @@ fn parameters_are_carried_approximated_or_named() {
     for (request, expected, notices) in rows {
         assert_eq!(members(request, &most), Ok((parse(expected), notices.to_owned())), "{request}");
     }
+    let parameters: [Box<str>; 2] = ["max_tokens".into(), "tools".into()];
+    let fixed = Carrier { parameters: &parameters, ..carrier() };
+    let said = "temperature: dropped, the model takes none; top_p: dropped, the model takes none";
+    assert_eq!(members("\"temperature\":0.5,\"top_p\":0.9", &fixed), Ok((parse(r#"{"max_tokens":4096}"#), said.to_owned())));
 }
 
 #[test]

@@ -14,6 +14,7 @@ const PLAIN: Carrier<'static> = Carrier {
     max_output: 0,
     context_window: 0,
     reasoning: ReasoningControls { effort: false, budget: false, adaptive: false, toggle: false },
+    parameters: &[],
 };
 const GATEWAY: Carrier<'static> = Carrier { takes_gateway_fields: true, ..PLAIN };
 const BY_EFFORT: Carrier<'static> =
@@ -51,6 +52,7 @@ fn check(request: Value, carrier: &Carrier<'_>, expected: Value, notices: &[&str
 
 #[test]
 fn parameters_are_carried_approximated_or_dropped_with_a_word() {
+    let thinker: [Box<str>; 2] = ["max_completion_tokens".into(), "reasoning".into()];
     let rows = [
         (
             json!({}),
@@ -69,6 +71,12 @@ fn parameters_are_carried_approximated_or_dropped_with_a_word() {
             Carrier { stream: true, asks_usage: AsksUsage::Always, ..PLAIN },
             json!({"stream": true, "stream_options": null}),
             &[],
+        ),
+        (
+            json!({"temperature": 0.5, "top_p": 1}),
+            Carrier { parameters: &thinker, ..PLAIN },
+            json!({"temperature": null, "top_p": null, "max_tokens": null, "max_completion_tokens": 1000}),
+            &["temperature: dropped, the model takes none", "top_p: dropped, the model takes none"],
         ),
         (json!({"temperature": 0.50, "top_p": 1}), PLAIN, json!({"temperature": 0.5, "top_p": 1}), &[]),
         (json!({"top_k": 5}), GATEWAY, json!({"top_k": 5}), &[]),
