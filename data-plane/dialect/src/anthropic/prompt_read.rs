@@ -48,6 +48,7 @@ pub fn read_prompt(body: &Bytes, limits: &Limits) -> Result<Prompt, Fault> {
     let temperature = fields.number("temperature", 0.0, 1.0)?;
     let top_p = fields.number("top_p", 0.0, 1.0)?;
     let top_k = fields.number("top_k", 0.0, 9e15)?;
+    let empty = empty_lists(&fields);
     let stop = stop(body, &mut fields)?;
     let reasoning = thinking(&mut fields, &mut known)?;
     let (effort, output) = output_config(&mut fields, &mut known)?;
@@ -60,6 +61,9 @@ pub fn read_prompt(body: &Bytes, limits: &Limits) -> Result<Prompt, Fault> {
     let tools = tools(body, &mut fields)?;
     let mut extension = fields.rest().spelt(if stream == Some(false) { "whole" } else { "" });
     known.keep_in(&mut extension);
+    for (name, list) in empty {
+        extension.keep_known(name, list);
+    }
     Ok(Prompt {
         origin: Dialect::Anthropic,
         turns,
@@ -194,6 +198,13 @@ fn tool_choice<'a>(fields: &mut Fields<'a>, known: &mut Known<'a>) -> Result<(Op
     known.member("tool_choice", raw);
     known.left_of("tool_choice.", inner);
     Ok((Some(choice), disabled.map(|disabled| !disabled)))
+}
+
+/// Lists of nothing, which say as much as none, but are not the same value.
+fn empty_lists(fields: &Fields<'_>) -> Vec<(&'static str, Raw)> {
+    let is_empty = |raw: &Raw| raw.json().strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii() == b"]");
+    let list = |name| Some((name, fields.peek(name).filter(is_empty)?));
+    ["stop_sequences", "tools"].into_iter().filter_map(list).collect()
 }
 
 fn stop(body: &Bytes, fields: &mut Fields<'_>) -> Result<Vec<Text>, Fault> {
