@@ -64,7 +64,7 @@ pub(crate) struct Edit {
 /// is removed once.
 pub(crate) fn edit(original: &Bytes, mut edits: Vec<Edit>) -> Body {
     edits.sort_by_key(|edit| (edit.start, edit.end));
-    let mut body = Body::default();
+    let mut body = Body { pieces: Vec::with_capacity(2 * edits.len() + 1), len: 0 };
     let mut copied = 0;
     for edit in edits {
         let start = edit.start.min(original.len());

@@ -30,5 +30,5 @@ fn cost_edit(text: &Bytes, usage: &UsageObject, cost_picousd: i64) -> (Edit, Opt
     }
     let at = (usage.span.end as usize).saturating_sub(1);
     let comma = if usage.is_empty { "" } else { "," };
-    (Edit { start: at, end: at, with: format!("{comma}\"cost\":{cost}").into() }, None)
+    (Edit { start: at, end: at, with: [comma, "\"cost\":", &cost].concat().into() }, None)
 }

@@ -153,7 +153,7 @@ async fn one(
     let payload = Payload::new(openai::rewrite(&accepted.body, call, &target(endpoint)).into_pieces());
     let caller = Caller { dialect: accepted.dialect, headers: &accepted.headers };
     let wanted = if call.stream { Wanted::Stream } else { Wanted::Whole };
-    let request = outbound::request(endpoint, &attempt.id().to_string(), worker.hop(), caller, wanted, payload);
+    let request = outbound::request(endpoint, attempt.id().to_string(), worker.hop(), caller, wanted, payload);
     let request = match request {
         Ok(request) => request,
         Err(error) => {

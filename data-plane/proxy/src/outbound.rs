@@ -63,7 +63,7 @@ impl Wanted {
 /// A configured value is no header or path: a fault of the configuration.
 pub(crate) fn request(
     endpoint: &Endpoint,
-    attempt: &str,
+    attempt: String,
     hop: &str,
     caller: Caller<'_>,
     wanted: Wanted,
@@ -71,18 +71,19 @@ pub(crate) fn request(
 ) -> Result<Request<Payload>, http::Error> {
     let provider = &endpoint.provider;
     let dialect = dialect_of(endpoint);
-    let uri: Uri = format!("{}{}", provider.path, wanted.path(dialect)).parse()?;
+    let uri = Uri::try_from([&provider.path, wanted.path(dialect)].concat())?;
     let mut request = Request::new(payload);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
+    headers.reserve(12);
     headers.insert(HOST, HeaderValue::from_str(&provider.origin.authority)?);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, if wanted == Wanted::Stream { EVENTS } else { JSON });
     // An encoded answer could be neither priced nor spliced.
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     headers.insert(USER_AGENT, AGENT);
-    headers.insert(CLIENT_REQUEST_ID, HeaderValue::from_str(attempt)?);
+    headers.insert(CLIENT_REQUEST_ID, HeaderValue::try_from(attempt)?);
     // Only what a gateway writes goes on; anything else in that header would reach the provider as the caller's own words.
     for value in caller.headers.get_all(HOP).iter().filter(|value| value.len() == 16 && value.as_bytes().iter().all(u8::is_ascii_hexdigit))
     {
@@ -103,7 +104,7 @@ pub(crate) fn request(
         headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
     }
     let secret = match &endpoint.account.credential {
-        Credential::Bearer(secret) => Some((AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", secret.expose()))?)),
+        Credential::Bearer(secret) => Some((AUTHORIZATION, HeaderValue::try_from(["Bearer ", secret.expose()].concat())?)),
         Credential::ApiKeyHeader(secret) => Some((API_KEY, HeaderValue::from_str(secret.expose())?)),
         Credential::None | Credential::Missing => None,
     };
@@ -180,7 +181,8 @@ mod tests {
             }
             let endpoint = endpoint(provider, wire::Provider::default());
             let caller = Caller { dialect: caller, headers: &headers };
-            let request = request(&endpoint, "att-1", "0123456789abcdef", caller, wanted, Payload::default()).expect("a request");
+            let request =
+                request(&endpoint, "att-1".to_owned(), "0123456789abcdef", caller, wanted, Payload::default()).expect("a request");
             let shown = ["authorization", "x-api-key", "anthropic-version", "anthropic-beta", "cookie"]
                 .iter()
                 .flat_map(|name| request.headers().get_all(*name).iter().map(move |value| format!("{name}: {}", value.to_str().unwrap())))

@@ -39,7 +39,8 @@ pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Re
     worker.counters.requests.add(1);
     let (parts, body) = request.into_parts();
     let operation = match admissible(&worker, &parts.headers).and_then(|()| operation(&parts.method, parts.uri.path())) {
-        Ok((surface, Operation::ChatCompletions)) => return chat(worker, surface, parts.headers, body).await,
+        // On the heap, for a connection keeps the room of its largest answer, also while a stream goes on without it.
+        Ok((surface, Operation::ChatCompletions)) => return Box::pin(chat(worker, surface, parts.headers, body)).await,
         Ok((_, operation)) => operation,
         Err(error) => return reply(error_answer(&error)),
     };
@@ -53,7 +54,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Re
             .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::endpoints(model, worker.unix_ms()).to_string()))),
         Operation::Key => own_key(&worker, &parts.headers).await,
         Operation::Generation => generation(&worker, &parts.headers, parts.uri.query().unwrap_or_default()).await,
-        Operation::ChatCompletions => return chat(worker, Surface::OpenAi, parts.headers, body).await,
+        Operation::ChatCompletions => return Box::pin(chat(worker, Surface::OpenAi, parts.headers, body)).await,
     };
     reply(answered.unwrap_or_else(|error| error_answer(&error)))
 }
@@ -148,7 +149,7 @@ async fn chat(worker: Rc<Worker>, surface: Surface, headers: HeaderMap, body: In
         Ok(response) => response,
         Err(error) => reply(error_answer(&error)),
     };
-    if let Ok(value) = HeaderValue::from_str(&generation.to_string()) {
+    if let Ok(value) = HeaderValue::try_from(generation.to_string()) {
         response.headers_mut().insert(GENERATION, value);
     }
     response

@@ -51,8 +51,11 @@ macro_rules! identifier {
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str($prefix)?;
-                formatter.write_str(std::str::from_utf8(&encode(self.0)).unwrap_or_default())
+                let mut text = [0; $prefix.len() + 26];
+                let (prefix, rest) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                rest.copy_from_slice(&encode(self.0));
+                formatter.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 

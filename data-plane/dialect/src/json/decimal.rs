@@ -1,5 +1,7 @@
 //! Exact decimals: prices and costs never pass through a float.
 
+use std::fmt::Write;
+
 /// Pico-USD in one US dollar, as a power of ten.
 const SCALE: i32 = 12;
 
@@ -95,12 +97,22 @@ fn read_power(text: &str) -> Result<i32, DecimalError> {
 
 /// An amount in pico-USD as US dollars: plain decimal, no exponent, no trailing zeros.
 pub(crate) fn print_picousd(amount: i64) -> String {
-    let sign = if amount < 0 { "-" } else { "" };
+    const DOLLAR: u64 = 1_000_000_000_000;
     let pico = amount.unsigned_abs();
-    let (dollars, rest) = (pico / 1_000_000_000_000, pico % 1_000_000_000_000);
-    if rest == 0 {
-        return format!("{sign}{dollars}");
+    let mut text = String::with_capacity(24);
+    if amount < 0 {
+        text.push('-');
     }
-    let fraction = format!("{rest:012}");
-    format!("{sign}{dollars}.{}", fraction.trim_end_matches('0'))
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{}", pico / DOLLAR);
+    let (mut rest, mut place) = (pico % DOLLAR, DOLLAR / 10);
+    if rest > 0 {
+        text.push('.');
+    }
+    while rest > 0 {
+        text.extend(char::from_digit(u32::try_from(rest / place).unwrap_or(0), 10));
+        rest %= place;
+        place /= 10;
+    }
+    text
 }

@@ -46,6 +46,14 @@ impl<'a> Text<'a> {
         if self.escaped { unescape(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) }
     }
 
+    /// The meaning of the string as bytes, for comparing with known words; nothing if [`Text::decode`] gives nothing for an escaped one.
+    pub(crate) fn meaning(&self) -> Cow<'a, [u8]> {
+        if !self.escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        Cow::Owned(self.decode().unwrap_or_default().into_owned().into_bytes())
+    }
+
     /// Bytes of UTF-8 that the meaning takes.
     pub(crate) fn decoded_len(&self) -> usize {
         if !self.escaped {

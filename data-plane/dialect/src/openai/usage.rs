@@ -45,15 +45,15 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<UsageObject, crate::json::Erro
     let mut inside = scan.object()?;
     while let Some(key) = scan.key(&mut inside)? {
         object.is_empty = false;
-        let name = key.decode().unwrap_or_default();
+        let name = key.meaning();
         match &*name {
-            "cost" => {
+            b"cost" => {
                 scan.peek()?;
                 let at = scan.at();
                 reported_cost = cost_text(scan)?.or(reported_cost);
                 object.cost = Some(Span::new(at, scan.at()));
             }
-            "cost_in_usd_ticks" => {
+            b"cost_in_usd_ticks" => {
                 let ticks = count(scan, "cost_in_usd_ticks")?.ok().flatten();
                 // One tick is 10^-10 USD.
                 let pico = ticks.and_then(|ticks| i64::try_from(ticks).ok()?.checked_mul(100));
@@ -70,27 +70,27 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<UsageObject, crate::json::Erro
     Ok(object)
 }
 
-fn member(name: &str, scan: &mut Scan<'_>, counts: &mut Counts, fault: &mut Option<UsageFault>) -> Result<(), crate::json::Error> {
+fn member(name: &[u8], scan: &mut Scan<'_>, counts: &mut Counts, fault: &mut Option<UsageFault>) -> Result<(), crate::json::Error> {
     let (slot, label) = match name {
-        "prompt_tokens" => (&mut counts.prompt, "prompt_tokens"),
-        "completion_tokens" => (&mut counts.completion, "completion_tokens"),
-        "total_tokens" => (&mut counts.total, "total_tokens"),
-        "cached_tokens" | "num_cached_tokens" | "prompt_cache_hit_tokens" | "cache_read_input_tokens" => {
+        b"prompt_tokens" => (&mut counts.prompt, "prompt_tokens"),
+        b"completion_tokens" => (&mut counts.completion, "completion_tokens"),
+        b"total_tokens" => (&mut counts.total, "total_tokens"),
+        b"cached_tokens" | b"num_cached_tokens" | b"prompt_cache_hit_tokens" | b"cache_read_input_tokens" => {
             (&mut counts.cached, "cached_tokens")
         }
-        "cache_creation_input_tokens" => (&mut counts.cache_write, "cache_creation_input_tokens"),
-        "citation_tokens" => (&mut counts.citation, "citation_tokens"),
-        "num_search_queries" => (&mut counts.searches, "num_search_queries"),
-        "reasoning_tokens" => {
+        b"cache_creation_input_tokens" => (&mut counts.cache_write, "cache_creation_input_tokens"),
+        b"citation_tokens" => (&mut counts.citation, "citation_tokens"),
+        b"num_search_queries" => (&mut counts.searches, "num_search_queries"),
+        b"reasoning_tokens" => {
             counts.reasoning_apart = true;
             (&mut counts.reasoning, "reasoning_tokens")
         }
-        "prompt_tokens_details"
-        | "prompt_token_details"
-        | "completion_tokens_details"
-        | "completion_token_details"
-        | "cache_creation"
-        | "server_tool_use_details"
+        b"prompt_tokens_details"
+        | b"prompt_token_details"
+        | b"completion_tokens_details"
+        | b"completion_token_details"
+        | b"cache_creation"
+        | b"server_tool_use_details"
             if scan.peek()? == Kind::Object =>
         {
             return details(name, scan, counts, fault);
@@ -103,27 +103,27 @@ fn member(name: &str, scan: &mut Scan<'_>, counts: &mut Counts, fault: &mut Opti
     store(slot, label, scan, fault)
 }
 
-fn details(outer: &str, scan: &mut Scan<'_>, counts: &mut Counts, fault: &mut Option<UsageFault>) -> Result<(), crate::json::Error> {
-    let is_prompt = outer.starts_with("prompt");
-    let is_completion = outer.starts_with("completion");
+fn details(outer: &[u8], scan: &mut Scan<'_>, counts: &mut Counts, fault: &mut Option<UsageFault>) -> Result<(), crate::json::Error> {
+    let is_prompt = outer.starts_with(b"prompt");
+    let is_completion = outer.starts_with(b"completion");
     let mut inside = scan.object()?;
     while let Some(key) = scan.key(&mut inside)? {
-        let name = key.decode().unwrap_or_default();
+        let name = key.meaning();
         let (slot, label) = match &*name {
-            "cached_tokens" if is_prompt => (&mut counts.cached, "prompt_tokens_details.cached_tokens"),
-            "cache_write_tokens" | "cache_creation_tokens" if is_prompt => {
+            b"cached_tokens" if is_prompt => (&mut counts.cached, "prompt_tokens_details.cached_tokens"),
+            b"cache_write_tokens" | b"cache_creation_tokens" if is_prompt => {
                 (&mut counts.cache_write, "prompt_tokens_details.cache_write_tokens")
             }
-            "audio_tokens" if is_prompt => (&mut counts.audio_input, "prompt_tokens_details.audio_tokens"),
-            "reasoning_tokens" if is_completion => {
+            b"audio_tokens" if is_prompt => (&mut counts.audio_input, "prompt_tokens_details.audio_tokens"),
+            b"reasoning_tokens" if is_completion => {
                 counts.reasoning_apart = false;
                 (&mut counts.reasoning, "completion_tokens_details.reasoning_tokens")
             }
-            "audio_tokens" if is_completion => (&mut counts.audio_output, "completion_tokens_details.audio_tokens"),
-            "image_tokens" if is_completion => (&mut counts.image_output, "completion_tokens_details.image_tokens"),
-            "ephemeral_5m_input_tokens" => (&mut counts.cache_write_5m, "cache_creation.ephemeral_5m_input_tokens"),
-            "ephemeral_1h_input_tokens" => (&mut counts.cache_write_1h, "cache_creation.ephemeral_1h_input_tokens"),
-            "web_search_requests" => (&mut counts.searches, "server_tool_use_details.web_search_requests"),
+            b"audio_tokens" if is_completion => (&mut counts.audio_output, "completion_tokens_details.audio_tokens"),
+            b"image_tokens" if is_completion => (&mut counts.image_output, "completion_tokens_details.image_tokens"),
+            b"ephemeral_5m_input_tokens" => (&mut counts.cache_write_5m, "cache_creation.ephemeral_5m_input_tokens"),
+            b"ephemeral_1h_input_tokens" => (&mut counts.cache_write_1h, "cache_creation.ephemeral_1h_input_tokens"),
+            b"web_search_requests" => (&mut counts.searches, "server_tool_use_details.web_search_requests"),
             _ => {
                 scan.skip()?;
                 continue;
