@@ -1,15 +1,25 @@
 //! Connections: accepted, served over HTTP/1.1 or cleartext HTTP/2, ended gracefully.
 
-use std::{convert::Infallible, future::Future, io, net::TcpListener, pin::pin, rc::Rc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::TcpListener,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, rt::Executor, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, select, task::spawn_local, time::timeout};
 
 use crate::{drain::Drain, limits::Limits, patient::Patient};
@@ -52,7 +62,7 @@ where
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = Rc::new(service);
-    let builder = Rc::new(builder(limits, drain));
+    let (http1, http2) = (Rc::new(http1(limits)), Rc::new(http2(limits, drain)));
     let (header_time, write_time) = (limits.header_time, limits.write_time);
     loop {
         let accepted = select! {
@@ -73,46 +83,64 @@ where
         }
         // A kernel that refuses the option costs latency, not correctness.
         let _ = stream.set_nodelay(true);
-        let (open, service, builder, drain) = (drain.open(), Rc::clone(&service), Rc::clone(&builder), drain.clone());
+        let (open, service, drain) = (drain.open(), Rc::clone(&service), drain.clone());
+        let (http1, http2) = (Rc::clone(&http1), Rc::clone(&http2));
         spawn_local(async move {
             // Dropped after the connection, and with it an answer that goes on without its caller, so that the worker is not idle in between.
             let _open = open;
-            let began = select! {
-                () = drain.begun() => false,
-                began = timeout(header_time, has_begun(&stream)) => began.unwrap_or(false),
+            let preface = select! {
+                () = drain.begun() => None,
+                preface = timeout(header_time, preface(&stream)) => preface.unwrap_or(None),
             };
-            if !began {
-                return;
-            }
             let answer = service_fn(|request| {
                 let answer = service(request);
                 async move { Ok::<_, Infallible>(answer.await) }
             });
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, write_time)), answer));
-            // How a connection ends is the client's affair: what it cost is in the spool by then.
-            select! {
-                _ = connection.as_mut() => {}
-                () = drain.begun() => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
+            let Some(preface) = preface else { return };
+            let io = TokioIo::new(Patient::new(stream, write_time));
+            match preface {
+                Preface::Http1 => finish(pin!(http1.serve_connection(io, answer)), &drain, http1::Connection::graceful_shutdown).await,
+                // On the heap, for it is many times as large and rare.
+                Preface::Http2 => {
+                    let mut connection = Box::pin(http2.serve_connection(io, answer));
+                    finish(connection.as_mut(), &drain, http2::Connection::graceful_shutdown).await;
                 }
             }
         });
     }
 }
 
-/// Waits until the client's first bytes tell HTTP/1 from HTTP/2: the server waits for them without a limit of its own.
-async fn has_begun(stream: &TcpStream) -> bool {
+/// Runs a connection to its end; when the drain begins it takes no further requests. How it ends is the client's affair: what it cost is in the
+/// spool by then.
+async fn finish<C: Future>(mut connection: Pin<&mut C>, drain: &Drain, shut: impl FnOnce(Pin<&mut C>)) {
+    select! {
+        _ = connection.as_mut() => {}
+        () = drain.begun() => {
+            shut(connection.as_mut());
+            drop(connection.await);
+        }
+    }
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug)]
+enum Preface {
+    Http1,
+    Http2,
+}
+
+/// Waits until the client's first bytes tell HTTP/1 from HTTP/2; nothing = it went away. They stay unread, for a connection that is given its
+/// first bytes apart from the rest would read twice and keep a larger buffer.
+async fn preface(stream: &TcpStream) -> Option<Preface> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut first = [0; PREFACE.len()];
     loop {
         match stream.peek(&mut first).await {
-            Ok(0) | Err(_) => return false,
-            Ok(taken) if taken < PREFACE.len() && PREFACE.starts_with(first.get(..taken).unwrap_or_default()) => {
-                // What has been peeked at is still there, so waiting for more would return at once.
-                tokio::time::sleep(PREFACE_PAUSE).await;
-            }
-            Ok(_) => return true,
+            Ok(0) | Err(_) => return None,
+            Ok(taken) if !PREFACE.starts_with(first.get(..taken).unwrap_or_default()) => return Some(Preface::Http1),
+            Ok(taken) if taken == PREFACE.len() => return Some(Preface::Http2),
+            // What has been peeked at is still there, so waiting for more would return at once.
+            Ok(_) => tokio::time::sleep(PREFACE_PAUSE).await,
         }
     }
 }
@@ -121,12 +149,16 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-fn builder(limits: &Limits, drain: &Drain) -> Builder<Local> {
-    let mut builder = Builder::new(Local(drain.clone()));
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     // The read buffer also takes bodies: a large one costs a few reads instead of many. Headers are counted again by their own limit.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(256 << 10).keep_alive(true);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(256 << 10).keep_alive(true);
     builder
-        .http2()
+}
+
+fn http2(limits: &Limits, drain: &Drain) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local(drain.clone()));
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
