@@ -5,12 +5,13 @@
 //! - `state`: the folder. `providers`: what is found to answer with. `pepper`: the store's keys are its own.
 //! - `consume`: from the spool to the ledger. `books`: what the proxy asks of the ledger. `ops`: health and metrics.
 //! - `offline`: the ledger's verbs on a state folder, while nothing runs on it.
-//! - `banner`, `ready`: what a start tells people and programs.
+//! - `memory`: what the allocator keeps. `banner`, `ready`: what a start tells people and programs.
 
 mod banner;
 mod books;
 mod configure;
 mod consume;
+mod memory;
 mod offline;
 mod ops;
 mod pepper;
@@ -44,6 +45,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::keep_buffers();
     let cli = Cli::parse();
     waybill_telemetry::logs(if cli.log_json { waybill_telemetry::Format::Json } else { waybill_telemetry::Format::Pretty });
     let outcome = match cli.command {
