@@ -79,6 +79,8 @@ named_set! {
         Prediction = "prediction",
         /// Images in the answer are priced apart from tokens.
         ImageOutput = "image_output",
+        /// The provider sums the prompt up when it grows too long, and bills that as well.
+        Compaction = "compaction",
         /// More answers are generated than are returned.
         BestOf = "best_of",
     }

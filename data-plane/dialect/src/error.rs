@@ -86,6 +86,22 @@ impl ErrorType {
         matches!(self, Self::RateLimitExceeded | Self::ProviderOverloaded | Self::ProviderUnavailable | Self::Server | Self::Timeout)
     }
 
+    /// The family that Anthropic's clients know as `error.type`.
+    pub fn anthropic_type(self) -> &'static str {
+        match self {
+            Self::Authentication => "authentication_error",
+            Self::PermissionDenied | Self::ContentPolicyViolation => "permission_error",
+            Self::PaymentRequired => "billing_error",
+            Self::NotFound => "not_found_error",
+            Self::PayloadTooLarge => "request_too_large",
+            Self::RateLimitExceeded => "rate_limit_error",
+            Self::ProviderOverloaded => "overloaded_error",
+            Self::Timeout => "timeout_error",
+            Self::ProviderUnavailable | Self::Server | Self::Unmapped => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+
     /// The family that OpenAI's clients know as `error.type`.
     pub fn openai_type(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@
 //! - `answer`: [`Answer`], a whole one. `stream`: one in pieces. `output`: what was written. `cost`: the splice of our price.
 //! - `usage`: [`Reading`], what an attempt consumed, in disjoint classes.
 //! - `error`: the closed vocabulary of errors, before a dialect gives them a shape. `classify`: providers' errors in it.
+//! - `lanes`: reading, rewriting and answering in whichever dialect; who uses the crate for forwarding needs no dialect's folder.
 //! - `body`: a body as slices of the original and what replaces parts of it.
 //! - `json`: the one strict, lazy scan. `sse`: frames, whatever the cut points.
 //! - [`neutral`]: the content of requests and answers, for translation between dialects.
@@ -33,6 +34,7 @@ mod error;
 mod fault;
 mod fields;
 mod json;
+mod lanes;
 mod limits;
 mod named_set;
 pub mod neutral;
@@ -47,6 +49,7 @@ mod target;
 mod usage;
 
 pub use answer::{Answer, AnswerOptions, BrokenAnswer};
+pub use anthropic::read_count_request;
 pub use body::Body;
 pub use call::{Call, DataCollection, MaxPrice, Need, Needs, Parameter, Parameters, ProviderPreferences, Sort, Unbounded, UnboundedCauses};
 pub use classify::{Classified, ErrorHeaders, Retry, classify, classify_in_body};
@@ -54,8 +57,9 @@ pub use cost::Spliced;
 pub use dialect::Dialect;
 pub use error::{ErrorBody, ErrorType};
 pub use fault::{Fault, FaultKind};
+pub use lanes::{end_frames, envelope, error_frames, read_answer, read_request, rewrite, splice_cost};
 pub use limits::Limits;
 pub use output::Output;
-pub use stream::{Ending, FrameTooLarge, Step, StreamOptions};
+pub use stream::{Ending, FrameTooLarge, Step, Stream, StreamOptions};
 pub use target::{AsksUsage, MaxOutput, MaxOutputField, Target};
 pub use usage::{Reading, UsageFault};

@@ -9,6 +9,8 @@ pub struct Output {
     pub tool_calls: u64,
     /// Sound or pictures, which are not counted in bytes of text.
     pub has_media: bool,
+    /// An encrypted thought or the result of a provider's own tool, which no one can count.
+    pub has_opaque: bool,
     /// A tool call was there, even one of no bytes.
     pub has_tool_calls: bool,
 }
@@ -19,7 +21,7 @@ impl Output {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes() == 0 && !self.has_media && !self.has_tool_calls
+        self.bytes() == 0 && !self.has_media && !self.has_opaque && !self.has_tool_calls
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -27,6 +29,7 @@ impl Output {
         self.reasoning += other.reasoning;
         self.tool_calls += other.tool_calls;
         self.has_media |= other.has_media;
+        self.has_opaque |= other.has_opaque;
         self.has_tool_calls |= other.has_tool_calls;
     }
 }

@@ -94,6 +94,8 @@ fn status_of_words(error: &ProviderError) -> u16 {
     words
         .find_map(|word| match word.as_str() {
             "overloaded_error" | "UNAVAILABLE" | "overloaded" => Some(529),
+            "billing_error" => Some(402),
+            "request_too_large" => Some(413),
             "rate_limit_error" | "rate_limit_exceeded" | "RESOURCE_EXHAUSTED" | "insufficient_quota" => Some(429),
             "invalid_request_error" | "INVALID_ARGUMENT" | "context_length_exceeded" => Some(400),
             "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Some(401),
@@ -165,6 +167,7 @@ const REQUEST_FAULTS: &[Row] = &[
             "context length exceeded",
             "exceeds the context",
             "exceed the context",
+            "exceed context limit",
             "context window",
             "prompt is too long",
             "prompt too long",
@@ -185,6 +188,7 @@ const REQUEST_FAULTS: &[Row] = &[
             "max_tokens must be less than",
             "max_tokens must be at most",
             "max_tokens is greater than",
+            "the maximum allowed number of output tokens",
         ],
     },
     Row {
@@ -226,6 +230,9 @@ const REQUEST_FAULTS: &[Row] = &[
 ];
 
 fn verdict(status: u16, error: &ProviderError, said: &Said) -> (ErrorType, u16, Retry) {
+    if let Some(named) = error.named.filter(|_| !matches!(status, 401 | 402)) {
+        return of_our_vocabulary(named, error, said);
+    }
     match status {
         429 => rate_limited(said),
         402 => account_fault(),
@@ -235,6 +242,18 @@ fn verdict(status: u16, error: &ProviderError, said: &Said) -> (ErrorType, u16, 
         503 | 529 => (ErrorType::ProviderOverloaded, 503, Retry::Anywhere),
         504 | 522 | 524 => (ErrorType::Timeout, 504, Retry::Anywhere),
         _ => (ErrorType::ProviderUnavailable, 502, Retry::Anywhere),
+    }
+}
+
+/// A gateway that speaks our vocabulary has judged already. What it says of an account is said of ours.
+fn of_our_vocabulary(named: ErrorType, error: &ProviderError, said: &Said) -> (ErrorType, u16, Retry) {
+    match named {
+        ErrorType::Authentication | ErrorType::PermissionDenied | ErrorType::PaymentRequired => account_fault(),
+        ErrorType::RateLimitExceeded => rate_limited(said),
+        ErrorType::ProviderOverloaded => (named, 503, Retry::Anywhere),
+        ErrorType::Timeout => (named, 504, Retry::Anywhere),
+        ErrorType::ProviderUnavailable | ErrorType::Server | ErrorType::Unmapped => (ErrorType::ProviderUnavailable, 502, Retry::Anywhere),
+        _ => (named, named.default_status(), retry_of_request(named, error, said)),
     }
 }
 
@@ -275,8 +294,8 @@ fn request_refused(status: u16, error: &ProviderError, said: &Said) -> (ErrorTyp
     if status == 498 {
         return (ErrorType::ProviderOverloaded, 503, Retry::Anywhere);
     }
-    if said.code(&["invalid_api_key", "authentication_error"])
-        || said.phrase(&["invalid api key", "api key not valid", "incorrect api key"])
+    if said.code(&["invalid_api_key", "authentication_error", "billing_error"])
+        || said.phrase(&["invalid api key", "api key not valid", "incorrect api key", "credit balance is too low"])
     {
         return account_fault();
     }
@@ -289,13 +308,16 @@ fn request_refused(status: u16, error: &ProviderError, said: &Said) -> (ErrorTyp
         (None, 422) => ErrorType::Unprocessable,
         (None, _) => ErrorType::InvalidRequest,
     };
-    // The model or the endpoint failed, not the request: a tool call that the model got wrong, a model that the
-    // provider does not have, an aggregator's provider with limits of its own.
+    (error_type, error_type.default_status(), retry_of_request(error_type, error, said))
+}
+
+/// The model or the endpoint may have failed, not the request: a tool call that the model got wrong, a model that the
+/// provider does not have, an aggregator's provider with limits of its own.
+fn retry_of_request(error_type: ErrorType, error: &ProviderError, said: &Said) -> Retry {
     let may_succeed = error_type == ErrorType::NotFound
         || said.code(&["tool_use_failed"])
         || error.behind_aggregator && error_type == ErrorType::InvalidRequest;
-    let retry = if may_succeed { Retry::Elsewhere } else { Retry::Never };
-    (error_type, error_type.default_status(), retry)
+    if may_succeed { Retry::Elsewhere } else { Retry::Never }
 }
 
 /// Seconds to wait, rounded up. A date is not read: there is no clock here.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::error::ErrorType;
+
 /// The texts that classification looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProviderError {
@@ -12,6 +14,8 @@ pub(super) struct ProviderError {
     /// A number in `code` or `status_code` that can be an HTTP status.
     pub status: Option<u16>,
     pub message: Option<String>,
+    /// The member of our own vocabulary that `error_type` names.
+    pub named: Option<ErrorType>,
     /// The answer comes from an aggregator that names the provider behind it.
     pub behind_aggregator: bool,
     /// A moderation verdict is attached.
@@ -82,6 +86,7 @@ impl ProviderError {
         if let Some(Value::String(kind)) = value.get("type") {
             self.kind.get_or_insert_with(|| kind.clone());
         }
+        self.name(value);
         self.metadata(value.get("metadata"), nested);
         for key in ["message", "detail", "msg"] {
             match value.get(key) {
@@ -92,9 +97,15 @@ impl ProviderError {
         }
     }
 
+    fn name(&mut self, value: &Value) {
+        let named = value.get("error_type").and_then(Value::as_str).and_then(ErrorType::from_name);
+        self.named = self.named.or(named);
+    }
+
     /// OpenRouter tells what its provider said in `metadata.raw`.
     fn metadata(&mut self, metadata: Option<&Value>, nested: u32) {
         let Some(metadata) = metadata else { return };
+        self.name(metadata);
         self.behind_aggregator |= metadata.get("provider_name").is_some_and(Value::is_string);
         self.is_moderation |= metadata.get("flagged_input").is_some() || metadata.get("reasons").is_some();
         if let Some(Value::String(raw)) = metadata.get("raw") {
