@@ -196,7 +196,7 @@ impl Attempt {
 
 /// A service tier as price books name it: the standard one has no name.
 pub(crate) fn tier(word: &str) -> Box<str> {
-    if matches!(word, "auto" | "default" | "standard") { "".into() } else { word.into() }
+    if matches!(word, "auto" | "default" | "standard" | "standard_only") { "".into() } else { word.into() }
 }
 
 impl Drop for Attempt {

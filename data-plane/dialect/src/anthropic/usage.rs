@@ -18,7 +18,7 @@ pub(super) struct Counts {
     thinking: Option<u64>,
     searches: Option<u64>,
     /// Runs that the counts above leave out.
-    beside: Option<Reading>,
+    beside: Option<Box<Reading>>,
     reported_cost: Option<Box<str>>,
     /// The first count that is none.
     fault: Option<UsageFault>,
@@ -143,7 +143,7 @@ impl Counts {
             }
         }
         if found {
-            self.beside = Some(sum);
+            self.beside = Some(Box::new(sum));
         }
         Ok(())
     }
