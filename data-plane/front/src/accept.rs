@@ -168,3 +168,74 @@ fn http2(limits: &Limits, drain: &Drain) -> http2::Builder<Local> {
         .keep_alive_interval(Duration::from_secs(30));
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use http_body::Frame;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        runtime::{Builder, LocalOptions},
+    };
+
+    use super::*;
+
+    /// A body of nothing.
+    struct Nothing;
+
+    impl Body for Nothing {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Ready(None)
+        }
+    }
+
+    /// Sends the pieces one by one and gives the first bytes of the answer.
+    async fn told(address: SocketAddr, pieces: &[&[u8]], answer: usize) -> Vec<u8> {
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        client.set_nodelay(true).expect("no delay");
+        for piece in pieces {
+            client.write_all(piece).await.expect("written");
+            // A turn for the server, so that it can see the piece by itself.
+            tokio::task::yield_now().await;
+        }
+        let mut first = vec![0; answer];
+        client.read_exact(&mut first).await.expect("an answer");
+        first
+    }
+
+    #[test]
+    fn the_first_bytes_tell_the_protocol_in_whatever_pieces_they_come() {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.set_nonblocking(true).expect("non-blocking");
+            let (address, drain) = (listener.local_addr().expect("bound"), Drain::new());
+            let serving = {
+                let drain = drain.clone();
+                spawn_local(async move { serve(listener, &Limits::default(), &drain, |_| async { Response::new(Nothing) }).await })
+            };
+            let settings: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+            let rows: [(&[&[u8]], &[u8]); 4] = [
+                (&[b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"], b"HTTP/1.1 200 OK"),
+                // It begins as the other protocol does.
+                (&[b"P", b"RI", b"NT / HTTP/1.1\r\nhost: x\r\n\r\n"], b"HTTP/1.1 200 OK"),
+                (&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", settings], &[0, 0]),
+                (&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r", b"\n\r\n", settings], &[0, 0]),
+            ];
+            for (pieces, expected) in rows {
+                let answer = told(address, pieces, expected.len().max(9)).await;
+                assert!(answer.starts_with(expected), "{answer:?}");
+                if expected[0] == 0 {
+                    assert_eq!(answer[3], 4, "the first frame is SETTINGS: {answer:?}");
+                }
+            }
+            drain.begin();
+            drain.idle().await;
+            serving.await.expect("joined").expect("served");
+        });
+    }
+}
