@@ -130,6 +130,8 @@ pub struct ErrorBody {
     pub message: String,
     /// Path of the field at fault.
     pub param: Option<String>,
+    /// A finer code than the type, which clients act upon; Anthropic's dialect has a place for it.
+    pub code: Option<&'static str>,
     /// Further pairs of `metadata`: limits that were hit, guardrail, provider, ….
     pub metadata: Vec<(&'static str, String)>,
     /// Seconds after which the same request may succeed; the answer's `Retry-After`.
@@ -144,6 +146,7 @@ impl ErrorBody {
             error_type,
             message: message.into(),
             param: None,
+            code: None,
             metadata: Vec::new(),
             retry_after: None,
         }
@@ -172,7 +175,7 @@ impl ErrorBody {
 
 impl From<&crate::fault::Fault> for ErrorBody {
     fn from(fault: &crate::fault::Fault) -> Self {
-        let error = Self::new(fault.error_type(), fault.to_string());
+        let error = Self { code: fault.code(), ..Self::new(fault.error_type(), fault.to_string()) };
         if fault.path.is_empty() { error } else { error.with_param(fault.path.clone()) }
     }
 }

@@ -24,6 +24,8 @@ pub enum FaultKind {
     Misspelt,
     /// Something this gateway does not do; ignoring it would change what was asked for.
     Unsupported,
+    /// Earlier turns are to be kept by the provider; the same request with all of its turns is fine.
+    HeldConversation,
 }
 
 /// A fault in a request, with the path of the field.
@@ -52,6 +54,12 @@ impl Fault {
             path => format!("{outer}.{path}"),
         };
         self
+    }
+
+    /// The code of this kind that clients of a dialect act upon by themselves.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        // anthropics/anthropic-sdk-python `lib/threads/_thread_state.py`: its tool runner goes on without a thread.
+        (self.kind == FaultKind::HeldConversation).then_some("thread_unsupported_request")
     }
 
     pub fn error_type(&self) -> ErrorType {

@@ -26,12 +26,15 @@ fn shape(error: &ErrorBody, request_id: &str) -> Value {
     if let Some(seconds) = error.retry_after {
         metadata.insert("retry_after".to_owned(), seconds.into());
     }
-    let inner = json!({
+    let mut inner = json!({
         "type": error.error_type.anthropic_type(),
         "message": error.message,
         "error_type": error.error_type.name(),
         "metadata": metadata,
     });
+    if let (Some(inner), Some(code)) = (inner.as_object_mut(), error.code) {
+        inner.insert("details".to_owned(), json!({ "error_code": code }));
+    }
     let mut outer = json!({ "type": "error", "error": inner });
     if let (Some(outer), false) = (outer.as_object_mut(), request_id.is_empty()) {
         outer.insert("request_id".to_owned(), request_id.into());

@@ -10,7 +10,7 @@ level! {
         OutputFormat = "output_format", Metadata = "metadata", ServiceTier = "service_tier",
         StopSequences = "stop_sequences", Temperature = "temperature", TopP = "top_p", TopK = "top_k",
         ContextManagement = "context_management", McpServers = "mcp_servers", Container = "container",
-        Speed = "speed", InferenceGeo = "inference_geo",
+        Speed = "speed", InferenceGeo = "inference_geo", Thread = "thread",
         Models = "models", Fallbacks = "fallbacks", Provider = "provider", Usage = "usage", Route = "route",
         Plugins = "plugins", Transforms = "transforms", Preset = "preset", Debug = "debug",
         SessionId = "session_id", Trace = "trace",

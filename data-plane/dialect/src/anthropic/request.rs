@@ -138,6 +138,14 @@ impl Draft {
             Field::TopK => set(reader, call, Parameter::TopK)?,
             Field::Speed => only(reader, name, "standard", "other speeds have prices that are not known here")?,
             Field::InferenceGeo => only(reader, name, "global", "other places have prices that are not known here")?,
+            // What the provider holds is in nobody's bound and at no other endpoint. Clients that hear so send all turns themselves.
+            Field::Thread => {
+                return Err(Fault::new(
+                    FaultKind::HeldConversation,
+                    name,
+                    "this gateway keeps no conversations; send all messages without it",
+                ));
+            }
             _ => self.gateway_field(field, name, reader)?,
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::request::{Chat, Content as Text, Function, Message, Tool as Callable}
 /// The smallest thinking budget, in tokens.
 const LEAST_BUDGET: u64 = 1_024;
 /// Top-level fields that the real API knows (with its betas) and the sandbox does not read. Any other is refused there, and here.
-const UNREAD: [&str; 17] = [
+const UNREAD: [&str; 16] = [
     "metadata",
     "service_tier",
     "top_k",
@@ -24,7 +24,6 @@ const UNREAD: [&str; 17] = [
     "cache_control",
     "fallbacks",
     "safeguards",
-    "thread",
     "billing_policy",
     "compaction",
     "diagnostics",

@@ -38,6 +38,17 @@ fn our_errors_have_anthropics_shape() {
 }
 
 #[test]
+fn a_conversation_that_the_provider_should_keep_is_refused_as_sdks_understand_it() {
+    let body = br#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"thread":{"type":"create"}}"#;
+    let limits = crate::limits::Limits::default();
+    let fault = crate::anthropic::read_request(&bytes::Bytes::from_static(body), &limits).expect_err("refused");
+    let value: Value = serde_json::from_slice(&envelope(&ErrorBody::from(&fault), "gen-1")).expect("JSON");
+    let error = &value["error"];
+    assert_eq!((&error["type"], &error["metadata"]["param"]), (&json!("invalid_request_error"), &json!("thread")));
+    assert_eq!(error["details"], json!({"error_code": "thread_unsupported_request"}));
+}
+
+#[test]
 fn each_type_has_a_family_and_each_family_a_type() {
     for (error_type, name, _) in ErrorType::TABLE {
         assert!(KNOWN.contains(&error_type.anthropic_type()), "{name}");

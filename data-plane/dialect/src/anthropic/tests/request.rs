@@ -97,6 +97,8 @@ fn faults_name_the_field_and_the_kind() {
         (r#""service_tier":1"#, K::WrongType, "service_tier"),
         (r#""speed":"fast""#, K::Unsupported, "speed"),
         (r#""inference_geo":"us""#, K::Unsupported, "inference_geo"),
+        (r#""thread":{"type":"create"}"#, K::HeldConversation, "thread"),
+        (r#""thread":{"type":"continue","previous_message_id":"msg_1"}"#, K::HeldConversation, "thread"),
         (r#""provider":{"onyl":["a"]}"#, K::Unsupported, "provider.onyl"),
         (r#""plugins":[{"id":"web"}]"#, K::Unsupported, "plugins"),
         (r#""preset":"p""#, K::Unsupported, "preset"),
