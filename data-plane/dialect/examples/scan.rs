@@ -9,8 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use waybill_dialect::openai::{Stream, read_request, rewrite};
-use waybill_dialect::{Limits, StreamOptions, Target};
+use waybill_dialect::openai::{read_request, rewrite};
+use waybill_dialect::{Dialect, Limits, Stream, StreamOptions, Target, anthropic};
 
 /// What a typed reader would have to look at, the rest kept as text.
 #[derive(Deserialize)]
@@ -77,6 +77,14 @@ fn main() {
                 black_box(typed.is_ok_and(|typed| typed.stream && !typed.model.is_empty() && !typed.messages.get().is_empty()));
             });
             println!("{name:<22}{:>10}{read:>12.2}{both:>12.2}{typed:>14.2}", body.len());
+            // The same messages: what differs is what is read of them.
+            let mut messages = body.to_vec();
+            messages.splice(1..1, *b"\"max_tokens\":100,");
+            let messages = Bytes::from(messages);
+            let anthropic = best_micros(|| {
+                black_box(anthropic::read_request(black_box(&messages), &limits).is_ok());
+            });
+            println!("{:<22}{:>10}{anthropic:>12.2}", "  as Anthropic's", messages.len());
         }
     }
     let frame = |text: &str| {
@@ -85,12 +93,22 @@ fn main() {
              \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":null,\"finish_reason\":null}}],\"usage\":null}}\n\n"
         )
     };
+    burst(Dialect::OpenAi, frame);
+    burst(Dialect::Anthropic, |text| {
+        format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+        )
+    });
+}
+
+/// Nanoseconds per frame of a burst of 200.
+fn burst(dialect: Dialect, frame: impl Fn(&str) -> String) {
     let burst: String = (0..200).map(|at| frame(&format!(" word{at}"))).collect();
     let burst = Bytes::from(burst);
     for (name, size) in [("one read", burst.len()), ("16 KiB reads", 16 << 10), ("one frame a read", frame(" word100").len())] {
         let mut out = Vec::new();
         let micros = best_micros(|| {
-            let mut stream = Stream::new(StreamOptions::default());
+            let mut stream = Stream::new(dialect, StreamOptions::default());
             let mut at = 0;
             while at < burst.len() {
                 let end = (at + size).min(burst.len());
@@ -99,6 +117,6 @@ fn main() {
             }
             out.clear();
         });
-        println!("burst of 200 frames, {name:<18}{:>8.0} ns per frame", micros * 1000.0 / 200.0);
+        println!("burst of 200 {dialect} frames, {name:<18}{:>8.0} ns per frame", micros * 1000.0 / 200.0);
     }
 }

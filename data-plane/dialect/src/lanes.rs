@@ -76,3 +76,54 @@ pub fn end_frames(dialect: Dialect) -> Option<Bytes> {
         Dialect::Anthropic => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Ending, Step, Stream, StreamOptions};
+
+    /// One small exchange in each dialect: request, stream, the event that ends it, whole answer.
+    const EXCHANGES: &[(Dialect, &str, &str, &str, &str)] = &[
+        (
+            Dialect::OpenAi,
+            r#"{"model":"m","messages":[{"role":"user","content":"c"}]}"#,
+            "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"w\"}}]}\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+            r#"{"choices":[{"message":{"content":"w"},"finish_reason":"stop"}],"usage":{"prompt_tokens":4,"completion_tokens":2}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"c"}]}"#,
+            "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"w\"}}\n\n",
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"input_tokens\":4,\"output_tokens\":2}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+            r#"{"type":"message","content":[{"type":"text","text":"w"}],"stop_reason":"end_turn","usage":{"input_tokens":4,"output_tokens":2}}"#,
+        ),
+    ];
+
+    #[test]
+    fn each_dialect_goes_its_own_lane() {
+        for (dialect, request, word, end, answer) in EXCHANGES {
+            let body = Bytes::from_static(request.as_bytes());
+            let call = read_request(*dialect, &body, &Limits::default()).expect("reads");
+            assert_eq!((call.dialect, &*call.model), (*dialect, "m"));
+            let target = Target { provider_model: "p", ..Target::default() };
+            assert_eq!(rewrite(&body, &call, &target).to_bytes(), request.replace(r#""m""#, r#""p""#));
+
+            let (mut stream, mut out) = (Stream::new(*dialect, StreamOptions::default()), Vec::new());
+            assert!(stream.is_empty() && !stream.output_started());
+            assert_eq!(stream.push(&Bytes::from_static(word.as_bytes()), &mut out), Ok(Step::More));
+            assert_eq!(stream.push(&Bytes::from_static(end.as_bytes()), &mut out), Ok(Step::Done));
+            assert_eq!((out.concat(), stream.finish(&mut out)), (word.as_bytes().to_vec(), Ending::Complete));
+            let usage = stream.usage().expect("told").clone();
+            assert_eq!((usage.total_input(), usage.total_output(), stream.output().text), (4, 2, 1));
+            stream.release(Some(9_000_000_000_000), &mut out);
+            assert!(String::from_utf8_lossy(&out.concat()).contains(",\"cost\":9}"));
+
+            let body = Bytes::from_static(answer.as_bytes());
+            let read = read_answer(*dialect, &body).expect("reads");
+            assert_eq!((read.usage.as_ref(), read.empty), (Some(&usage), false));
+            let spliced = splice_cost(*dialect, &body, &read, 9_000_000_000_000, AnswerOptions::default());
+            assert_eq!(spliced.body.to_bytes(), answer.replace("2}", "2,\"cost\":9}"));
+        }
+    }
+}

@@ -100,27 +100,35 @@ impl Frame {
     }
 
     fn read_lines(frame: &[u8], mut at: usize) -> Self {
-        let mut found: Vec<std::ops::Range<usize>> = Vec::new();
+        // Most frames have one line of data beside the name of their event.
+        let mut only: Option<std::ops::Range<usize>> = None;
+        let mut further: Vec<std::ops::Range<usize>> = Vec::new();
         let mut is_error_event = false;
         while at < frame.len() {
             let rest = frame.get(at..).unwrap_or_default();
             let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
             let line = rest.get(..length).unwrap_or_default();
-            if line.starts_with(b"data:") {
-                found.push(value_range(frame, at + 5, at + length));
-            } else if line == b"data" {
-                found.push(at + length..at + length);
+            let value = match line {
+                _ if line.starts_with(b"data:") => Some(value_range(frame, at + 5, at + length)),
+                b"data" => Some(at + length..at + length),
+                _ => None,
+            };
+            if let Some(value) = value {
+                match only {
+                    None => only = Some(value),
+                    Some(_) => further.push(value),
+                }
             } else if line.starts_with(b"event:") {
                 let value = value_range(frame, at + 6, at + length);
                 is_error_event = frame.get(value) == Some(b"error");
             }
             at += length + 1;
         }
-        let data = match found.as_slice() {
-            [] => Data::None,
-            [only] => Data::Line(only.clone()),
-            many => {
-                let lines: Vec<&[u8]> = many.iter().filter_map(|range| frame.get(range.clone())).collect();
+        let data = match (only, further.is_empty()) {
+            (None, _) => Data::None,
+            (Some(only), true) => Data::Line(only),
+            (Some(first), false) => {
+                let lines: Vec<&[u8]> = std::iter::once(first).chain(further).filter_map(|range| frame.get(range)).collect();
                 Data::Lines(lines.join(&b'\n').into())
             }
         };

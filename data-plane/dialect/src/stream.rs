@@ -116,6 +116,15 @@ impl Stream {
         }
     }
 
+    /// The input, where it was told before the usage of the whole answer, with no output: the better part of an estimate
+    /// when the stream breaks off.
+    pub fn input_told(&self) -> Option<Reading> {
+        match self {
+            Self::OpenAi(_) => None,
+            Self::Anthropic(stream) => stream.input_told(),
+        }
+    }
+
     /// Why the usage told last is not believed.
     pub fn usage_fault(&self) -> Option<&UsageFault> {
         match self {

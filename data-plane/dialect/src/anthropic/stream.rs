@@ -147,6 +147,12 @@ impl Stream {
         self.seen.usage.as_ref()
     }
 
+    /// The input as the beginning of the message told it, with no output: the better part of an estimate when the stream
+    /// breaks before its usage.
+    pub fn input_told(&self) -> Option<Reading> {
+        self.seen.input()
+    }
+
     /// Why the usage is not believed.
     pub fn usage_fault(&self) -> Option<&UsageFault> {
         self.seen.usage_fault.as_ref()

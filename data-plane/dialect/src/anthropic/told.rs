@@ -86,6 +86,12 @@ impl Seen {
         Ok(found)
     }
 
+    /// What was told of the input alone.
+    pub(super) fn input(&self) -> Option<Reading> {
+        let reading = self.counts.reading().ok()?;
+        Some(Reading { output: 0, reasoning: 0, searches: 0, reported_cost: None, ..reading })
+    }
+
     fn count(&mut self, usage: Usage<'_>, source: &Bytes, base: usize) {
         let end = source.len().min(base + usage.span.end as usize);
         self.usage_raw = Some(source.slice(end.min(base + usage.span.start as usize)..end));

@@ -111,6 +111,14 @@ fn usage_is_what_was_told_last() {
 }
 
 #[test]
+fn a_stream_that_breaks_off_has_told_its_input() {
+    let (_, stream) = fed(&[&text(&[START, WORD])]);
+    let input = Reading { input: 10, cache_read: 5, cache_write_5m: 10, cache_write_1h: 20, ..Reading::default() };
+    assert_eq!((stream.usage(), stream.input_told()), (None, Some(input)));
+    assert_eq!(fed(&[&text(&[PING])]).1.input_told(), None);
+}
+
+#[test]
 fn a_stream_ends_in_one_of_three_ways() {
     let rows: &[(&[&str], Ending)] = &[
         (&[START, WORD, DELTA, END], Ending::Complete),
