@@ -29,13 +29,13 @@ pub(super) struct Holds {
 pub(super) fn stop_reason(finish: Option<&Finish>, holds: Holds) -> Text {
     let word = |word| Text::word(word);
     match finish {
-        None | Some(Finish::Stop) if holds.refusal => word("refusal"),
-        None | Some(Finish::Stop) if holds.calls => word("tool_use"),
-        None => word("end_turn"),
+        // Words of a provider that are not known, such as `eos`, are ends in the ordinary way: no client of this dialect knows them either.
+        None | Some(Finish::Stop | Finish::Other(_)) if holds.refusal => word("refusal"),
+        None | Some(Finish::Stop | Finish::Other(_)) if holds.calls => word("tool_use"),
+        None | Some(Finish::Other(_)) => word("end_turn"),
         Some(Finish::ContentFilter) => word("refusal"),
         // The nearest that this dialect has: the answer is cut short.
         Some(Finish::Error) => word("max_tokens"),
-        Some(Finish::Other(other)) => other.clone(),
         Some(known) => word(TABLE.iter().find(|(_, finish)| finish == known).map_or("end_turn", |(word, _)| word)),
     }
 }

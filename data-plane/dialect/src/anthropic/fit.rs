@@ -38,8 +38,13 @@ pub(super) fn prompt(prompt: &Prompt, carrier: &Carrier<'_>, notices: &mut Vec<N
     let mut most = Most { tokens: most_tokens(prompt, carrier, notices), is_told: prompt.max_output.is_some() };
     let obstacle = obstacle(tool_choice.as_ref(), &turns);
     let budget_obstacle = unsigned::unfinished_thought(&turns);
+    let before = notices.len();
     let reasoning =
         prompt.reasoning.as_ref().and_then(|wish| fit_reasoning::wish(wish, carrier, &mut most, [obstacle, budget_obstacle], notices));
+    if prompt.extension.get(fit_reasoning::PATH).is_none() && prompt.extension.get(fit_reasoning::SHORT).is_some() {
+        let named = notices.iter_mut().skip(before).filter(|notice| notice.path == fit_reasoning::PATH);
+        named.for_each(|notice| fit_reasoning::SHORT.clone_into(&mut notice.path));
+    }
     let thinks = reasoning.as_ref().is_some_and(|wish| wish.budget.is_some() || wish.adaptive);
     let (temperature, top_p, top_k) = sampling(prompt, carrier, thinks, notices);
     Ok(Prompt {

@@ -4,7 +4,10 @@ use super::fit::Most;
 use super::prompt_read::LEAST_BUDGET;
 use crate::neutral::{Carrier, Effort, Notice, ReasoningWish};
 
-const PATH: &str = "reasoning";
+/// Where the wish stands in the caller's request.
+pub(super) const PATH: &str = "reasoning";
+/// Where it stands if all that is told is an effort.
+pub(super) const SHORT: &str = "reasoning_effort";
 /// Beyond it OpenRouter turns no effort into a budget.
 const MOST_OF_AN_EFFORT: u64 = 128_000;
 /// Room for the answer beside a budget, where nobody says how long it may be.

@@ -95,7 +95,9 @@ impl Translation<'_> {
         }
         self.sampling(prompt, json);
         if let Some(wish) = &prompt.reasoning {
-            self.reasoning(wish, prompt.max_output, json);
+            // An effort may have been told alone.
+            let path = if prompt.extension.get("thinking").is_some() { "thinking" } else { "output_config.effort" };
+            self.reasoning(wish, path, prompt.max_output, json);
         }
         if let Some(format) = &prompt.output {
             self.output(format, json);
@@ -219,7 +221,7 @@ impl Translation<'_> {
         self.cache(marker, || format!("{place}.cache_control"), json);
     }
 
-    fn reasoning(&mut self, wish: &ReasoningWish, max_output: Option<u64>, json: &mut Writer) {
+    fn reasoning(&mut self, wish: &ReasoningWish, path: &'static str, max_output: Option<u64>, json: &mut Writer) {
         if self.carrier.takes_gateway_fields {
             return gateway_reasoning(wish, json);
         }
@@ -230,19 +232,19 @@ impl Translation<'_> {
         if wish.is_off() {
             // Nothing is to be switched off where nothing is known to think.
             if controls.are_known() {
-                self.drop("thinking", "chat completions cannot switch it off; the model thinks as it is set");
+                self.drop(path, "chat completions cannot switch it off; the model thinks as it is set");
             }
             return;
         }
         if !controls.effort {
-            return self.drop("thinking", "this endpoint is not known to take a reasoning effort");
+            return self.drop(path, "this endpoint is not known to take a reasoning effort");
         }
         let effort = match (wish.effort, wish.budget) {
             (Some(effort), _) => effort.min(Effort::XHigh),
             (None, Some(budget)) => {
                 Effort::nearest(budget, max_output.filter(|most| *most > 0).unwrap_or(self.carrier.max_output)).min(Effort::High)
             }
-            (None, None) => return self.approximate("thinking", "left to the model's own measure"),
+            (None, None) => return self.approximate(path, "left to the model's own measure"),
         };
         json.key("reasoning_effort").string(effort.name());
         match (wish.effort, wish.budget) {

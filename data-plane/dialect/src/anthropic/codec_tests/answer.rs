@@ -130,7 +130,9 @@ fn the_reason_to_stop_is_told_in_both_words() {
         (plain(), Some(Finish::Pause), "pause_turn", Some(Finish::Pause)),
         (plain(), Some(Finish::ContextWindow), "model_context_window_exceeded", Some(Finish::ContextWindow)),
         (plain(), Some(Finish::Error), "max_tokens", Some(Finish::Length)),
-        (plain(), Some(other.clone()), "of_tomorrow", Some(other)),
+        // Another family's word is none here.
+        (plain(), Some(other.clone()), "end_turn", Some(Finish::Stop)),
+        (calls(), Some(other), "tool_use", Some(Finish::ToolCalls)),
     ];
     for (contents, finish, word, back) in rows {
         let (written, _) = write_message(&message(contents, finish.clone()), &Shown::default());

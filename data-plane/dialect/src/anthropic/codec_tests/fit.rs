@@ -268,7 +268,13 @@ fn thinking_is_asked_for_in_the_controls_that_the_model_has() {
     let forced = r#""tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"any"}"#;
     let rows: Vec<(&str, &str, &str, String, &str)> = vec![
         // controls, request, max_tokens written, the rest written, notices
-        ("", r#""reasoning_effort":"high""#, "4096", String::new(), "reasoning: dropped, the endpoint's model is not known to think"),
+        (
+            "",
+            r#""reasoning_effort":"high""#,
+            "4096",
+            String::new(),
+            "reasoning_effort: dropped, the endpoint's model is not known to think",
+        ),
         ("", r#""reasoning_effort":"none""#, "4096", String::new(), ""),
         ("", r#""reasoning":{"exclude":true}"#, "4096", String::new(), ""),
         ("budget", r#""reasoning_effort":"none""#, "4096", r#""thinking":{"type":"disabled"}"#.into(), ""),
@@ -279,14 +285,14 @@ fn thinking_is_asked_for_in_the_controls_that_the_model_has() {
             r#""max_tokens":10000,"reasoning_effort":"high""#,
             "10000",
             enabled(8000),
-            "reasoning: approximated, as a share of max_tokens",
+            "reasoning_effort: approximated, as a share of max_tokens",
         ),
         (
             "budget effort",
             r#""max_tokens":3000,"reasoning_effort":"minimal""#,
             "3000",
             enabled(1024),
-            "reasoning: approximated, as a share of max_tokens",
+            "reasoning_effort: approximated, as a share of max_tokens",
         ),
         (
             "toggle",
@@ -316,7 +322,7 @@ fn thinking_is_asked_for_in_the_controls_that_the_model_has() {
             r#""max_tokens":1024,"reasoning_effort":"low""#,
             "1024",
             String::new(),
-            "reasoning: dropped, max_tokens leaves no room for thoughts, which take 1024 at least",
+            "reasoning_effort: dropped, max_tokens leaves no room for thoughts, which take 1024 at least",
         ),
         (
             "budget",
@@ -337,14 +343,14 @@ fn thinking_is_asked_for_in_the_controls_that_the_model_has() {
             r#""reasoning_effort":"minimal""#,
             "4096",
             r#""thinking":{"type":"adaptive"},"output_config":{"effort":"low"}"#.into(),
-            "reasoning: approximated, minimal as low",
+            "reasoning_effort: approximated, minimal as low",
         ),
         (
             "adaptive",
             r#""reasoning_effort":"high""#,
             "4096",
             r#""thinking":{"type":"adaptive"}"#.into(),
-            "reasoning: approximated, the model decides how much",
+            "reasoning_effort: approximated, the model decides how much",
         ),
         (
             "adaptive",
@@ -382,7 +388,7 @@ fn thinking_is_asked_for_in_the_controls_that_the_model_has() {
             r#""thinking":{"type":"adaptive"},"temperature":1,"top_p":0.95"#.into(),
             "",
         ),
-        ("adaptive", tool, "4096", forced.into(), "reasoning: dropped, Anthropic's models do not think when a tool call is forced"),
+        ("adaptive", tool, "4096", forced.into(), "reasoning_effort: dropped, Anthropic's models do not think when a tool call is forced"),
         ("effort", tool, "4096", format!(r#"{forced},"output_config":{{"effort":"low"}}"#), ""),
     ];
     for (words, request, most, expected, notices) in rows {
