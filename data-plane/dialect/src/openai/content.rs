@@ -1,24 +1,36 @@
 //! What messages, tools and modalities say about needs and about the bound, without keeping any of their text.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use super::fields;
 use crate::call::{Call, Need, Parameter, Unbounded};
 use crate::fault::Fault;
 use crate::json::Kind;
 use crate::read::{Reader, invalid};
 
+/// Ids of the tool calls met so far.
+type Called<'a> = HashSet<Cow<'a, str>>;
+
 pub(super) fn messages(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault> {
-    let count = reader.array("messages", |reader| message(reader, call))?;
+    let mut called = Called::new();
+    let count = reader.array("messages", |reader| message(reader, call, &mut called))?;
     if count == 0 { Err(invalid("messages", "must not be empty")) } else { Ok(()) }
 }
 
-fn message(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault> {
+/// A tool message that names a call must name one that was made before it. Without an id it is the provider's to judge.
+fn message<'a>(reader: &mut Reader<'a>, call: &mut Call, called: &mut Called<'a>) -> Result<(), Fault> {
+    let (mut is_tool, mut answers) = (false, None);
     reader.object::<fields::Message>("", |reader, field| {
-        match field {
-            fields::Message::Content if reader.scan.peek()? == Kind::Array => {
+        match (field, reader.scan.peek()?) {
+            (fields::Message::Role, Kind::String) => is_tool = reader.scan.string()?.is("tool"),
+            (fields::Message::ToolCallId, Kind::String) => answers = reader.scan.string()?.decode(),
+            (fields::Message::ToolCalls, Kind::Array) => tool_calls(reader, called)?,
+            (fields::Message::Content, Kind::Array) => {
                 reader.array("content", |reader| part(reader, call))?;
             }
             // An earlier spoken answer, named by its id: it lies at the provider.
-            fields::Message::Audio => {
+            (fields::Message::Audio, _) => {
                 reader.scan.skip()?;
                 call.needs.insert(Need::AudioInput);
                 call.unbounded.insert(Unbounded::Audio);
@@ -28,7 +40,30 @@ fn message(reader: &mut Reader<'_>, call: &mut Call) -> Result<(), Fault> {
             }
         }
         Ok(())
-    })
+    })?;
+    match answers {
+        Some(id) if is_tool && !called.contains(&id) => Err(invalid("tool_call_id", "no tool call before this message has this id")),
+        _ => Ok(()),
+    }
+}
+
+fn tool_calls<'a>(reader: &mut Reader<'a>, called: &mut Called<'a>) -> Result<(), Fault> {
+    reader.array("tool_calls", |reader| {
+        if reader.scan.peek()? != Kind::Object {
+            reader.scan.skip()?;
+            return Ok(());
+        }
+        reader.object::<fields::ToolCall>("", |reader, _| {
+            match reader.scan.peek()? {
+                Kind::String => called.extend(reader.scan.string()?.decode()),
+                _ => {
+                    reader.scan.skip()?;
+                }
+            }
+            Ok(())
+        })
+    })?;
+    Ok(())
 }
 
 /// A part is judged by its type and by each payload it carries: providers differ in which of the two they follow.

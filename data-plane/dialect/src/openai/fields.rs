@@ -33,7 +33,14 @@ level! {
 
 level! {
     /// One of `messages`.
-    Message { Role = "role", Content = "content", Audio = "audio", }
+    Message {
+        Role = "role", Content = "content", Audio = "audio", ToolCalls = "tool_calls", ToolCallId = "tool_call_id",
+    }
+}
+
+level! {
+    /// One of a message's `tool_calls`.
+    ToolCall { Id = "id", }
 }
 
 level! {
@@ -91,6 +98,7 @@ pub(super) mod tests {
             (r#""stream_options":{%}"#, spellings::<StreamOptions>()),
             (r#""usage":{%}"#, spellings::<UsageOptions>()),
             (r#""messages":[{%}]"#, spellings::<Message>()),
+            (r#""messages":[{"tool_calls":[{%}]}]"#, spellings::<ToolCall>()),
             (r#""messages":[{"content":[{%}]}]"#, spellings::<Part>()),
             (r#""messages":[{"content":[{"image_url":{%}}]}]"#, spellings::<ImageUrl>()),
             (r#""messages":[{"content":[{"file":{%}}]}]"#, spellings::<File>()),

@@ -235,6 +235,25 @@ fn each_field_has_one_spelling_and_stands_once() {
 }
 
 #[test]
+fn a_tool_message_answers_a_call_that_was_made() {
+    let made = r#"{"tool_calls":[{"id":"a","type":"function"},{"id":"b\u0062"},{"id":7},"x"],"role":"assistant"}"#;
+    let tool = |id: &str| format!(r#"{{"role":"tool","content":"r","tool_call_id":{id}}}"#);
+    let rows = [
+        (format!("[{made},{},{}]", tool(r#""a""#), tool(r#""bb""#)), None),
+        (format!(r#"[{made},{{"role":"user"}},{}]"#, tool(r#""a""#)), None),
+        (format!(r#"[{made},{}]"#, tool("null")), None),
+        (r#"[{"role":"tool","content":"r"}]"#.to_owned(), None),
+        (r#"[{"role":"user","tool_call_id":"z"}]"#.to_owned(), None),
+        (format!("[{made},{}]", tool(r#""c""#)), Some("messages[1].tool_call_id")),
+        (format!("[{},{made}]", tool(r#""a""#)), Some("messages[0].tool_call_id")),
+    ];
+    for (messages, path) in rows {
+        let found = read(&format!(r#"{{"model":"m","messages":{messages}}}"#)).err().map(|fault| fault.path);
+        assert_eq!(found.as_deref(), path, "{messages}");
+    }
+}
+
+#[test]
 fn content_tells_needs_and_causes_without_being_read() {
     use Need as N;
     use Unbounded as U;
