@@ -165,8 +165,15 @@ fn models_and_the_key_are_shown_in_both_families_shapes() {
         assert!(!models[0][field].is_null(), "{field}");
     }
     assert_eq!(models[0]["pricing"]["prompt"], "0.000003");
+    for field in ["display_name", "created_at", "type"] {
+        assert!(models[0][field].is_string(), "{field}");
+    }
+    assert_eq!((&list["has_more"], &list["first_id"]), (&json!(false), &models[0]["id"]));
+    let page = Request::get("/v1/models?limit=2").field("x-api-key", &fixture.key).field("anthropic-version", "2023-06-01");
+    let page = fixture.send(&page).json().expect("JSON");
+    assert_eq!((page["data"].as_array().map(Vec::len), &page["has_more"], &page["last_id"]), (Some(2), &json!(true), &models[1]["id"]));
     let endpoints = fixture.send(&Request::get("/api/v1/models/sandbox/chat/endpoints").bearer(&fixture.key)).json().expect("JSON");
-    assert_eq!(endpoints["data"]["endpoints"].as_array().map(Vec::len), Some(3));
+    assert_eq!(endpoints["data"]["endpoints"].as_array().map(Vec::len), Some(4));
     let key = fixture.send(&Request::get("/api/v1/key").bearer(&fixture.key));
     assert!(String::from_utf8_lossy(&key.body).contains("\"usage\":0.000000000001"), "printed from the integer");
 }

@@ -79,6 +79,11 @@ impl Fixture {
 
     /// With one more provider, `beside`, at this base URL; every model has an endpoint there.
     pub fn beside(limits: Limits, beside: Option<&str>) -> Self {
+        Self::speaking(limits, beside.map(|url| (url, "openai")))
+    }
+
+    /// The same with the dialect of that provider.
+    pub fn speaking(limits: Limits, beside: Option<(&str, &str)>) -> Self {
         let sandbox = Sandbox::spawn_thread(SandboxOptions { records: Keep::Memory, ..SandboxOptions::default() }).expect("a sandbox");
         let folder = tempfile::tempdir().expect("a folder");
         let key = generate(true, [7; 20]);
@@ -118,6 +123,11 @@ impl Fixture {
         Request::post("/v1/chat/completions", body.to_string()).bearer(&self.key)
     }
 
+    /// A messages request, as Anthropic's clients send it.
+    pub fn messages(&self, body: &serde_json::Value) -> Request {
+        Request::post("/v1/messages", body.to_string()).field("x-api-key", &self.key).field("anthropic-version", "2023-06-01")
+    }
+
     pub fn send(&self, request: &Request) -> Answer {
         self.client().send(request).expect("an answer")
     }
@@ -142,7 +152,7 @@ impl Fixture {
     }
 }
 
-fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<&str>) -> World {
+fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<(&str, &str)>) -> World {
     let here = sandbox.base_url().to_string();
     let nowhere = format!("http://{}/v1", sandbox.refusing_addr());
     let mut resources = vec![
@@ -155,15 +165,20 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<&str>) ->
         resource("prices", Spec::PriceBook(prices())),
     ];
     let mut providers = vec![
-        ("here", here.as_str(), wire::HangUp::Drain),
-        ("cancelling", here.as_str(), wire::HangUp::Cancel),
-        ("nowhere", nowhere.as_str(), wire::HangUp::Drain),
+        ("here", here.as_str(), wire::HangUp::Drain, "openai"),
+        ("cancelling", here.as_str(), wire::HangUp::Cancel, "openai"),
+        ("nowhere", nowhere.as_str(), wire::HangUp::Drain, "openai"),
+        ("across", here.as_str(), wire::HangUp::Drain, "anthropic"),
     ];
-    providers.extend(beside.map(|url| ("beside", url, wire::HangUp::Drain)));
-    for (name, url, hang_up) in &providers {
+    providers.extend(beside.map(|(url, dialect)| ("beside", url, wire::HangUp::Drain, dialect)));
+    for (name, url, hang_up, dialect) in &providers {
         let (name, hang_up) = (*name, *hang_up);
-        let provider =
-            wire::Provider { dialect: "openai".into(), base_url: (*url).to_owned(), hang_up: hang_up.into(), ..wire::Provider::default() };
+        let provider = wire::Provider {
+            dialect: (*dialect).to_owned(),
+            base_url: (*url).to_owned(),
+            hang_up: hang_up.into(),
+            ..wire::Provider::default()
+        };
         resources.push(resource(name, Spec::Provider(provider)));
         let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
         resources.push(resource(

@@ -2,9 +2,11 @@
 //!
 //! # Layout
 //! - `fixture`: a proxy, the sandbox, a configuration, a key. `answers`: what callers see. `bills`: what is in the spool then.
+//! - `dialects`: callers and providers who speak different ones.
 //! - `silence`: providers and callers who say too little.
 
 mod answers;
 mod bills;
+mod dialects;
 mod fixture;
 mod silence;

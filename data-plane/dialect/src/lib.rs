@@ -46,6 +46,7 @@ mod read;
 mod sse;
 mod stream;
 mod target;
+mod translated;
 mod usage;
 
 pub use answer::{Answer, AnswerOptions, BrokenAnswer};
@@ -62,4 +63,5 @@ pub use limits::Limits;
 pub use output::Output;
 pub use stream::{Ending, FrameTooLarge, Step, Stream, StreamOptions};
 pub use target::{AsksUsage, MaxOutput, MaxOutputField, Target};
+pub use translated::{Passage, StreamFault, Telling, Translated, read_message, read_prompt, write_message, write_prompt};
 pub use usage::{Reading, UsageFault};

@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use waybill_dialect::{ErrorBody, openai};
+use waybill_dialect::{Dialect, ErrorBody, envelope};
 
 /// A whole answer of our own.
 pub type Reply = Response<Bytes>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The answer that an error becomes: the one place that turns errors into status codes, headers and an envelope.
+/// The answer that an error becomes in the caller's dialect: the one place that turns errors into status codes, headers and an envelope.
+/// `request_id` is shown by the dialects that have a place for it.
 #[must_use]
-pub fn error_answer(error: &ErrorBody) -> Reply {
-    let mut answer = json_answer(StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), openai::envelope(error));
+pub fn error_answer(dialect: Dialect, error: &ErrorBody, request_id: &str) -> Reply {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = json_answer(status, envelope(dialect, error, request_id));
     if let Some(seconds) = error.retry_after {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

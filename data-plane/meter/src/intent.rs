@@ -8,7 +8,7 @@ use waybill_model::{
     price::{Bill, Tariff},
     snapshot::{ApiKey, Endpoint, Workspace},
 };
-use waybill_proto::usage::v1::Decision;
+use waybill_proto::usage::v1::{Decision, Lane};
 
 use crate::wire::{Writer, cut};
 
@@ -74,6 +74,12 @@ pub struct Intent<'a> {
     pub http_referer: &'a str,
     /// The caller's attribution.
     pub app_title: &'a str,
+    /// The caller's.
+    pub dialect: &'static str,
+    /// The way to the endpoint's dialect.
+    pub lane: Lane,
+    /// Fields of the request that a translation left out or approximated.
+    pub notices: u32,
 }
 
 /// What is known of an attempt the moment it begins.
@@ -121,6 +127,10 @@ impl Intent<'_> {
         attempt.text(21, self.surface);
         attempt.text(22, cut(self.http_referer, TEXT_BYTES));
         attempt.text(23, cut(self.app_title, TEXT_BYTES));
+        attempt.text(24, self.dialect);
+        attempt.text(25, &self.endpoint.provider.dialect);
+        attempt.number(26, u64::from(i32::from(self.lane).unsigned_abs()));
+        attempt.number(27, self.notices.into());
         if let Some(decision) = &self.decision {
             fit(&mut attempt, decision);
         }

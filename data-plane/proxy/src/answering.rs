@@ -2,17 +2,23 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use waybill_dialect::{AnswerOptions, ErrorBody, ErrorType, Step, openai};
+use waybill_dialect::{
+    AnswerOptions, BrokenAnswer, ErrorBody, ErrorType, Step,
+    neutral::{Message, Notice, Shown, warning_header},
+    read_answer, read_message, splice_cost, write_message,
+};
 use waybill_meter::{failpoint, tally::Facts};
 use waybill_route::Class;
 
 use crate::{
     answer::Answer,
     attempts::Accepted,
+    carriage::Carriage,
     failing::{Went, barren, failed, judged, lost, withheld},
     flight::{Flight, Tap, Trouble, whole_end},
-    relay::{Relay, Showing},
+    relay::{Relay, Showing, Teller},
     surface::Surface,
     worker::Worker,
 };
@@ -25,6 +31,7 @@ pub(crate) async fn whole(
     accepted: &Accepted,
     mut flight: Flight,
     earlier: i64,
+    carriage: Carriage,
     headers: &HeaderMap,
 ) -> Result<Went, ErrorBody> {
     let body = match flight.body(worker.limits().answer_bytes).await {
@@ -34,18 +41,23 @@ pub(crate) async fn whole(
     failpoint("attempt.body");
     let inner = flight.inner();
     let provider = inner.attempt.endpoint.provider.display_name.clone();
-    let answer = match openai::read_answer(&body) {
+    let unreadable = |broken: BrokenAnswer, cost_picousd| {
+        let message = format!("The provider {provider} sent no readable answer: {broken}.");
+        Ok(failed(ErrorBody::new(ErrorType::ProviderUnavailable, message), Class::Malformed, cost_picousd))
+    };
+    let answer = match read_answer(carriage.dialect, &body) {
         Ok(answer) => answer,
         Err(broken) => {
             let facts = Facts { outcome: "malformed", status: inner.status, ..Facts::default() };
             inner.attempt.orphaned(facts).map_err(|error| withheld(&error))?;
-            let error =
-                ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider {provider} sent no readable answer: {broken}."));
-            return Ok(failed(error, Class::Malformed, 0));
+            return unreadable(broken, 0);
         }
     };
     inner.attempt.mark_first_output();
-    let written = whole_end(&mut inner.attempt, &answer, inner.status, "complete").map_err(|error| withheld(&error))?;
+    // Read before the end is written, so that what cannot be told is not called complete.
+    let message = carriage.is_translated().then(|| read_message(carriage.dialect, &body));
+    let outcome = if matches!(message, Some(Err(_))) { "malformed" } else { "complete" };
+    let written = whole_end(&mut inner.attempt, &answer, inner.status, outcome).map_err(|error| withheld(&error))?;
     if let Some(error) = &answer.error_in_body {
         return Ok(Went::Failed(judged(error, written.cost_picousd)));
     }
@@ -59,13 +71,44 @@ pub(crate) async fn whole(
         return Err(ErrorBody::new(ErrorType::Server, "The end of this answer could not be brought to the disk, so it is withheld.")
             .with_status(503));
     }
-    let pieces = if accepted.cost {
-        let options = AnswerOptions { add_fingerprint: accepted.surface == Surface::OpenRouter };
-        openai::splice_cost(&body, &answer, earlier.saturating_add(written.cost_picousd), options).body.into_pieces()
-    } else {
-        vec![body]
+    let cost = accepted.cost.then(|| earlier.saturating_add(written.cost_picousd));
+    match message.transpose() {
+        Err(broken) => unreadable(broken, written.cost_picousd),
+        Ok(None) => {
+            let options = AnswerOptions { add_fingerprint: accepted.surface == Surface::OpenRouter };
+            let pieces = match cost {
+                Some(cost) => splice_cost(carriage.dialect, &body, &answer, cost, options).body.into_pieces(),
+                None => vec![body],
+            };
+            Ok(answered(accepted, Answer::whole(pieces), Some(headers), &[]))
+        }
+        Ok(Some(message)) => {
+            let (body, more) = translated(worker, accepted, &message, &answer, cost);
+            let notices: Vec<Notice> = carriage.notices.into_iter().chain(more).collect();
+            Ok(answered(accepted, Answer::whole([body]), None, &notices))
+        }
+    }
+}
+
+/// The answer of a provider in its caller's dialect.
+fn translated(
+    worker: &Worker,
+    accepted: &Accepted,
+    message: &Message,
+    answer: &waybill_dialect::Answer,
+    cost_picousd: Option<i64>,
+) -> (Bytes, Vec<Notice>) {
+    let Teller { dialect, generation, model, created_s } = accepted.teller(worker);
+    let shown = Shown {
+        id: &generation,
+        model: &model,
+        created_s,
+        reading: answer.usage.as_ref(),
+        cost_picousd,
+        service_tier: answer.service_tier.as_deref(),
+        openrouter: accepted.surface == Surface::OpenRouter,
     };
-    Ok(answered(accepted, Answer::whole(pieces), headers))
+    write_message(dialect, message, &shown)
 }
 
 pub(crate) async fn streamed(
@@ -73,6 +116,7 @@ pub(crate) async fn streamed(
     accepted: &Accepted,
     mut flight: Flight,
     earlier: i64,
+    carriage: &Carriage,
     headers: &HeaderMap,
 ) -> Result<Went, ErrorBody> {
     let (mut first, mut over) = (Vec::new(), None);
@@ -92,14 +136,14 @@ pub(crate) async fn streamed(
         let step = step.await;
         let ended = inner.ended;
         let Tap::Stream(stream) = &inner.tap else { break };
-        if stream.output_started() {
+        if stream.provider().output_started() {
             // All of it may have come in one piece.
             over = (!matches!(step, Ok(Step::More | Step::Holding))).then_some(step);
             break;
         }
         match step {
             // An error that the provider has told says more than that it then fell silent.
-            Err(_) if stream.error().is_some() => inner.give_up(),
+            Err(_) if stream.provider().error().is_some() => inner.give_up(),
             Err(trouble) => return lost(&mut flight, &trouble),
             Ok(Step::Done) => over = Some(step),
             Ok(_) if ended => {}
@@ -112,17 +156,25 @@ pub(crate) async fn streamed(
     }
     failpoint("attempt.first_token");
     let showing = Showing { earlier_picousd: earlier, cost: accepted.cost, teller: accepted.teller(worker) };
-    Ok(answered(accepted, Answer::Stream(Box::new(Relay::new(flight, showing, first, over))), headers))
+    let headers = (!carriage.is_translated()).then_some(headers);
+    Ok(answered(accepted, Answer::Stream(Box::new(Relay::new(flight, showing, first, over))), headers, &carriage.notices))
 }
 
-/// The answer to the caller: of the provider's headers only the content type passes.
-fn answered(accepted: &Accepted, answer: Answer, headers: &HeaderMap) -> Went {
+/// The answer to the caller: of the provider's `headers` only the content type passes, and none of a translated answer.
+fn answered(accepted: &Accepted, answer: Answer, headers: Option<&HeaderMap>, notices: &[Notice]) -> Went {
+    const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let mut response = Response::new(answer);
     let own = response.headers_mut();
-    let kind = headers.get(header::CONTENT_TYPE).cloned();
-    own.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/json")));
+    let kind = headers.map_or_else(|| accepted.call.stream.then_some(EVENTS), |headers| headers.get(header::CONTENT_TYPE).cloned());
+    own.insert(header::CONTENT_TYPE, kind.unwrap_or(JSON));
     if accepted.call.stream {
         own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    if !notices.is_empty()
+        && let Ok(warning) = HeaderValue::from_str(&warning_header(notices))
+    {
+        own.insert(WARNING, warning);
     }
     Went::Answered(Box::new(response))
 }

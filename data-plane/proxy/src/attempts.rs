@@ -1,13 +1,10 @@
 //! The attempts of one request: begun one after another until one answers, only while the caller has seen nothing.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
-use waybill_dialect::{
-    Call, Dialect, ErrorBody, ErrorType, StreamOptions, Target,
-    openai::{self, Stream},
-};
+use waybill_dialect::{Call, Dialect, ErrorBody, ErrorType, Fault, Limits, Passage, StreamOptions, Telling, neutral::Prompt};
 use waybill_front::Denied;
 use waybill_meter::{
     failpoint,
@@ -16,7 +13,7 @@ use waybill_meter::{
 };
 use waybill_model::{
     id::GenerationId,
-    snapshot::{ApiKey, AsksUsage, Endpoint, Snapshot, Workspace},
+    snapshot::{ApiKey, Endpoint, Snapshot, Workspace},
 };
 use waybill_proto::usage::v1 as wire;
 use waybill_route::{Class, Outcome, Plan};
@@ -26,9 +23,11 @@ use crate::{
     answer::Answer,
     answering::{streamed, whole},
     attempt::{Attempt, Beginning, tier},
+    carriage::Carriage,
     failing::{Went, failed, lost, misplaced, not_begun, refused, withheld},
     flight::{Flight, Tap, head_limit},
     outbound::{self, Caller, Wanted},
+    refusals::Refused,
     relay::Teller,
     surface::Surface,
     worker::Worker,
@@ -42,6 +41,8 @@ pub(crate) struct Accepted {
     pub(crate) surface: Surface,
     /// The caller's.
     pub(crate) dialect: Dialect,
+    /// The request in the neutral form, read when the first endpoint of another dialect is to be tried.
+    pub(crate) prompt: OnceCell<Result<Prompt, Fault>>,
     pub(crate) generation: GenerationId,
     pub(crate) call: Call,
     pub(crate) body: Bytes,
@@ -51,6 +52,19 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
+    /// The machine that reads the stream of a provider.
+    fn passage(&self, worker: &Worker, carriage: &Carriage) -> Passage {
+        let openrouter = self.surface == Surface::OpenRouter;
+        let show_usage = openrouter || self.call.usage_asked;
+        let frame_bytes = worker.limits().frame_bytes;
+        let options = StreamOptions { n: self.call.n, show_usage, omit_nulls: openrouter, frame_bytes };
+        if !carriage.is_translated() {
+            return Passage::express(carriage.dialect, options);
+        }
+        let Teller { dialect, generation: id, model, created_s } = self.teller(worker);
+        Passage::translated(carriage.dialect, Telling { dialect, id, model, created_s, show_usage, openrouter }, options)
+    }
+
     /// Tells errors to this caller once the head has gone out.
     pub(crate) fn teller(&self, worker: &Worker) -> Teller {
         Teller {
@@ -60,6 +74,11 @@ impl Accepted {
             created_s: worker.unix_us() / 1_000_000,
         }
     }
+}
+
+/// The limits within which a request is read.
+pub(crate) fn limits_of(limits: &waybill_front::Limits) -> Limits {
+    Limits { body_bytes: limits.body_bytes, json_depth: limits.json_depth, json_keys: limits.json_keys, ..Limits::default() }
 }
 
 /// Makes the attempts of a plan.
@@ -73,6 +92,7 @@ pub(crate) async fn run(
     decision: wire::Decision,
 ) -> Result<Response<Answer>, ErrorBody> {
     let (mut decision, mut earlier) = (Some(decision), 0_i64);
+    let mut declined: Vec<(Box<str>, Fault)> = Vec::new();
     let mut previous: Vec<(Box<str>, ErrorBody)> = Vec::new();
     let mut skip_model: Option<Box<str>> = None;
     let mut number = 0;
@@ -85,13 +105,21 @@ pub(crate) async fn run(
             // Revoked while its body came or another attempt ran: what has been sent is billed, nothing more is sent.
             return Err(Denied::Disabled.error());
         }
+        let carriage = match Carriage::of(worker, accepted, endpoint) {
+            Ok(carriage) => carriage,
+            Err(fault) => {
+                decline(&mut decision, endpoint, &fault);
+                declined.push((endpoint.provider.name.clone(), fault));
+                continue;
+            }
+        };
         number += 1;
         if number > 1 {
             worker.counters.failovers.add(1);
         }
         let mut watch = worker.watch(endpoint);
         // On the heap, and only while it runs: a future is moved on its way to its connection, and what is inside it would move with it.
-        let went = Box::pin(one(worker, accepted, endpoint, number, decision.take(), earlier)).await?;
+        let went = Box::pin(one(worker, accepted, endpoint, carriage, Turn { number, decision: decision.take(), earlier })).await?;
         match went {
             Went::Answered(mut response) => {
                 match response.body_mut() {
@@ -112,7 +140,37 @@ pub(crate) async fn run(
             }
         }
     }
-    Err(last_error(previous))
+    if previous.is_empty() && !declined.is_empty() {
+        return Err(refuse(worker, accepted, &declined, decision.unwrap_or_default()));
+    }
+    let as_errors = declined.into_iter().map(|(provider, fault)| (provider, ErrorBody::from(&fault)));
+    Err(last_error(as_errors.chain(previous).collect()))
+}
+
+/// An endpoint to whose dialect the request cannot be carried: nothing was sent, and `explain` tells it.
+fn decline(decision: &mut Option<wire::Decision>, endpoint: &Endpoint, fault: &Fault) {
+    let candidates = decision.iter_mut().flat_map(|decision| &mut decision.candidates);
+    for candidate in candidates.filter(|candidate| *candidate.endpoint == *endpoint.name) {
+        candidate.set_reason(wire::Reason::Dialect);
+        candidate.rank = 0;
+        candidate.detail = format!("speaks the dialect `{}`, which cannot carry {fault}", endpoint.provider.dialect);
+    }
+}
+
+/// No endpoint can be reached from the caller's dialect. The first one that was to be tried says why.
+fn refuse(worker: &Worker, accepted: &Accepted, declined: &[(Box<str>, Fault)], decision: wire::Decision) -> ErrorBody {
+    worker.counters.refusals.add(1);
+    let Some((provider, fault)) = declined.first() else { return last_error(Vec::new()) };
+    let error = ErrorBody::from(fault).with("provider_name", provider.to_string());
+    worker.remember(Refused {
+        generation: accepted.generation,
+        status: error.status,
+        error_type: error.error_type.name(),
+        message: error.message.clone(),
+        decision,
+        unix_us: worker.unix_us(),
+    });
+    error
 }
 
 /// The last error, with what came before it.
@@ -129,16 +187,27 @@ fn last_error(mut previous: Vec<(Box<str>, ErrorBody)>) -> ErrorBody {
     error.with("previous_errors", before.join("; "))
 }
 
+/// Where an attempt stands among those of its request.
+struct Turn {
+    /// From 1.
+    number: u32,
+    /// On the first one.
+    decision: Option<wire::Decision>,
+    /// What the ones before it cost.
+    earlier: i64,
+}
+
 /// One attempt. `Err` ends the request: the fault is ours.
 async fn one(
     worker: &Rc<Worker>,
     accepted: &Accepted,
     endpoint: &Arc<Endpoint>,
-    number: u32,
-    decision: Option<wire::Decision>,
-    earlier: i64,
+    mut carriage: Carriage,
+    turn: Turn,
 ) -> Result<Went, ErrorBody> {
-    let mut attempt = Attempt::begin(worker, beginning(accepted, endpoint, number, decision)).map_err(|refused| not_begun(&refused.0))?;
+    let earlier = turn.earlier;
+    let beginning = beginning(accepted, endpoint, &carriage, turn);
+    let mut attempt = Attempt::begin(worker, beginning).map_err(|refused| not_begun(&refused.0))?;
     if let Some(durable) = attempt.take_durable()
         && durable.await.is_err()
     {
@@ -150,7 +219,7 @@ async fn one(
         .with_status(503));
     }
     let call = &accepted.call;
-    let payload = Payload::new(openai::rewrite(&accepted.body, call, &target(endpoint)).into_pieces());
+    let payload = Payload::new(std::mem::take(&mut carriage.pieces));
     let caller = Caller { dialect: accepted.dialect, headers: &accepted.headers };
     let wanted = if call.stream { Wanted::Stream } else { Wanted::Whole };
     let request = outbound::request(endpoint, attempt.id().to_string(), worker.hop(), caller, wanted, payload);
@@ -172,14 +241,7 @@ async fn one(
     };
     attempt.mark_sent();
     failpoint("attempt.sent");
-    let tap = if call.stream {
-        let strict = accepted.surface == Surface::OpenRouter;
-        let show_usage = strict || call.usage_asked;
-        let frame_bytes = worker.limits().frame_bytes;
-        Tap::Stream(Box::new(Stream::new(StreamOptions { n: call.n, show_usage, omit_nulls: strict, frame_bytes })))
-    } else {
-        Tap::Whole(Vec::new())
-    };
+    let tap = if call.stream { Tap::Stream(Box::new(accepted.passage(worker, &carriage))) } else { Tap::Whole(Vec::new()) };
     let mut flight = Flight::new(attempt, exchange, tap);
     let (limit, name) = head_limit(worker.limits(), call.stream);
     let (status, headers) = match flight.head(limit, name).await {
@@ -192,45 +254,38 @@ async fn one(
     }
     let is_events = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     match (call.stream, is_events) {
-        (true, true) => streamed(worker, accepted, flight, earlier, &headers).await,
-        (false, false) => whole(worker, accepted, flight, earlier, &headers).await,
+        (true, true) => streamed(worker, accepted, flight, earlier, &carriage, &headers).await,
+        (false, false) => whole(worker, accepted, flight, earlier, carriage, &headers).await,
         (true, false) => misplaced(flight, "a whole answer where a stream was asked for").await,
         (false, true) => misplaced(flight, "a stream where a whole answer was asked for").await,
     }
 }
 
-fn beginning<'a>(accepted: &'a Accepted, endpoint: &'a Arc<Endpoint>, number: u32, decision: Option<wire::Decision>) -> Beginning<'a> {
+fn beginning<'a>(accepted: &'a Accepted, endpoint: &'a Arc<Endpoint>, carriage: &Carriage, turn: Turn) -> Beginning<'a> {
     let call = &accepted.call;
     let header = |name: &str| accepted.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let intent = Intent {
         generation: accepted.generation.as_bytes(),
-        number,
+        number: turn.number,
         workspace: &accepted.workspace,
         key: &accepted.key,
         endpoint,
         revision: accepted.snapshot.revision,
         unbounded: call.unbounded.iter().map(|cause| cause.name()).collect(),
-        decision,
+        decision: turn.decision,
         requested_model: &call.model,
         streamed: call.stream,
         surface: accepted.surface.name(),
         http_referer: header("http-referer"),
         app_title: header("x-title"),
+        dialect: accepted.dialect.name(),
+        lane: carriage.lane,
+        notices: u32::try_from(carriage.notices.len()).unwrap_or(u32::MAX),
     };
-    let wish = Wish { body_bytes: call.body_bytes, answers: call.n, max_output: call.max_output };
-    let tier = call.service_tier.as_deref().map(tier).unwrap_or_default();
+    // A translation may be longer than what it was made of.
+    let wish = Wish { body_bytes: call.body_bytes.max(carriage.bytes()), answers: call.n, max_output: call.max_output };
+    // No tier but the standard one has a name in both dialects.
+    let asked = call.service_tier.as_deref().filter(|_| !carriage.is_translated());
+    let tier = asked.map(tier).unwrap_or_default();
     Beginning { endpoint, intent, wish, tier }
-}
-
-fn target(endpoint: &Endpoint) -> Target<'_> {
-    Target {
-        provider_model: &endpoint.provider_model,
-        asks_usage: match endpoint.provider.asks_usage {
-            AsksUsage::StreamOptions => waybill_dialect::AsksUsage::StreamOptions,
-            AsksUsage::Always => waybill_dialect::AsksUsage::Always,
-            AsksUsage::Never => waybill_dialect::AsksUsage::Never,
-        },
-        drop_gateway_fields: !endpoint.provider.takes_gateway_fields,
-        max_output: None,
-    }
 }

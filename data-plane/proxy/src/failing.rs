@@ -1,7 +1,7 @@
 //! An attempt that failed: its end is written, its error is told in the caller's words, and whether another may be tried is decided.
 
 use http::{HeaderMap, Response, StatusCode};
-use waybill_dialect::{Classified, Ending, ErrorBody, ErrorHeaders, ErrorType, classify, openai};
+use waybill_dialect::{Classified, Ending, ErrorBody, ErrorHeaders, ErrorType, classify, read_answer};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::Endpoint;
 use waybill_route::Class;
@@ -10,10 +10,11 @@ use crate::{
     answer::Answer,
     attempt::NotWritten,
     flight::{Flight, Here, Tap, Trouble, is_free, whole_end},
+    outbound::dialect_of,
 };
 
 /// Longest error answer of a provider that is read.
-const ERROR_BYTES: usize = 1 << 20;
+pub(crate) const ERROR_BYTES: usize = 1 << 20;
 
 /// How one attempt went.
 pub(crate) enum Went {
@@ -74,7 +75,7 @@ pub(crate) fn lost(flight: &mut Flight, trouble: &Trouble) -> Result<Went, Error
             (ErrorType::ProviderUnavailable, Class::Malformed)
         }
         Trouble::Upstream(_) => (ErrorType::ProviderUnavailable, Class::Cut),
-        Trouble::TooLarge(_) | Trouble::Frame(_) => (ErrorType::ProviderUnavailable, Class::Malformed),
+        Trouble::TooLarge(_) | Trouble::Stream(_) => (ErrorType::ProviderUnavailable, Class::Malformed),
     };
     Ok(failed(ErrorBody::new(kind, format!("The provider {provider} gave no answer: {trouble}.")), class, cost_picousd))
 }
@@ -88,7 +89,7 @@ pub(crate) async fn refused(mut flight: Flight, endpoint: &Endpoint, status: Sta
     let classified = classify(status.as_u16(), &error_headers, &body);
     let inner = flight.inner();
     let facts = Facts { outcome: "provider_error", error_type: classified.error_type.name(), status: status.as_u16(), ..Facts::default() };
-    let usage = openai::read_answer(&body).ok().and_then(|answer| answer.usage);
+    let usage = read_answer(dialect_of(endpoint), &body).ok().and_then(|answer| answer.usage);
     let written = match usage {
         Some(reading) => inner.attempt.settled(&reading, facts),
         None if is_free(endpoint, status.as_u16()) => inner.attempt.failed(facts),
@@ -125,7 +126,8 @@ pub(crate) async fn misplaced(mut flight: Flight, what: &str) -> Result<Went, Er
     let body = flight.body(limit).await;
     let inner = flight.inner();
     let status = inner.status;
-    let written = match body.as_deref().map(openai::read_answer) {
+    let dialect = dialect_of(&inner.attempt.endpoint);
+    let written = match body.as_deref().map(|body| read_answer(dialect, body)) {
         Ok(Ok(answer)) => whole_end(&mut inner.attempt, &answer, status, "misplaced_form"),
         _ => inner.attempt.orphaned(Facts { outcome: "misplaced_form", status, ..Facts::default() }),
     };
@@ -140,8 +142,8 @@ pub(crate) fn barren(flight: &mut Flight) -> Result<Option<Went>, ErrorBody> {
     let inner = flight.inner();
     let Tap::Stream(stream) = &inner.tap else { return Ok(None) };
     let provider = inner.attempt.endpoint.provider.display_name.clone();
-    let (failure, truncated) = (stream.error().cloned(), stream.ending() == Ending::Truncated);
-    if failure.is_none() && !stream.is_empty() && !truncated {
+    let (failure, truncated) = (stream.provider().error().cloned(), stream.ending() == Ending::Truncated);
+    if failure.is_none() && !stream.provider().is_empty() && !truncated {
         return Ok(None);
     }
     let written = inner.close_stream(None, Here::Complete).map_err(|error| withheld(&error))?;

@@ -12,10 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
-use waybill_dialect::{
-    Answer, Ending, FrameTooLarge, Step,
-    openai::{self, Stream},
-};
+use waybill_dialect::{Answer, Ending, Passage, Step, StreamFault, read_answer};
 use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::{Endpoint, HangUp};
@@ -24,6 +21,7 @@ use waybill_upstream::{Exchange, Progress};
 use crate::{
     attempt::{Attempt, NotWritten, Written},
     deadline::Deadline,
+    outbound::dialect_of,
 };
 
 /// What went wrong after the request had left.
@@ -36,7 +34,7 @@ pub(crate) enum Trouble {
     #[error("the answer is longer than {0} bytes (limit answer_bytes)")]
     TooLarge(usize),
     #[error(transparent)]
-    Frame(#[from] FrameTooLarge),
+    Stream(#[from] StreamFault),
 }
 
 impl Trouble {
@@ -45,7 +43,8 @@ impl Trouble {
         match self {
             Self::Upstream(failure) => failure.kind.name(),
             Self::Timeout(..) => "timeout",
-            Self::TooLarge(_) | Self::Frame(_) => "limit",
+            Self::TooLarge(_) | Self::Stream(StreamFault::Frame(_)) => "limit",
+            Self::Stream(StreamFault::Disorder(_)) => "malformed",
         }
     }
 }
@@ -77,7 +76,7 @@ pub(crate) enum Tap {
     /// The whole body, piece by piece.
     Whole(Vec<Bytes>),
     /// Frames.
-    Stream(Box<Stream>),
+    Stream(Box<Passage>),
 }
 
 pub(crate) struct Inner {
@@ -195,7 +194,7 @@ impl Inner {
         if ended {
             stream.finish(out);
         }
-        if stream.output_started() {
+        if stream.provider().output_started() {
             self.attempt.mark_first_output();
         }
         Poll::Ready(Ok(step))
@@ -215,15 +214,15 @@ impl Inner {
     pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, here: Here) -> Result<Written, NotWritten> {
         let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
         let facts = stream_facts(stream, self.status, trouble, here);
-        self.attempt.mark_tier(stream.service_tier());
-        match stream.usage() {
+        self.attempt.mark_tier(stream.provider().service_tier());
+        match stream.provider().usage() {
             Some(reading) => self.attempt.settled(reading, facts),
-            None if stream.output_started() => {
-                let bytes = stream.output().bytes();
+            None if stream.provider().output_started() => {
+                let bytes = stream.provider().output().bytes();
                 self.attempt.partial(bytes, facts)
             }
             // An error and nothing else: as with a status of its own, providers do not bill it.
-            None if stream.error().is_some() => self.attempt.failed(facts),
+            None if stream.provider().error().is_some() => self.attempt.failed(facts),
             None => self.attempt.orphaned(facts),
         }
     }
@@ -233,7 +232,7 @@ impl Inner {
         let Tap::Whole(pieces) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
         let body = joined(pieces);
         let outcome = trouble.map_or(here.outcome(), Trouble::outcome);
-        match openai::read_answer(&body) {
+        match read_answer(dialect_of(&self.attempt.endpoint), &body) {
             Ok(answer) if trouble.is_none() => whole_end(&mut self.attempt, &answer, self.status, outcome),
             // The status alone is evidence, with or without a readable body.
             _ if self.is_free() => self.attempt.failed(Facts { outcome, status: self.status, ..Facts::default() }),
@@ -287,10 +286,10 @@ impl Inner {
     /// Closes the connection of a provider that stops billing then, and writes what had been delivered.
     fn cancel(mut self: Box<Self>) {
         let output = match &self.tap {
-            Tap::Stream(stream) => stream.output().bytes(),
+            Tap::Stream(stream) => stream.provider().output().bytes(),
             Tap::Whole(_) => 0,
         };
-        let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.usage().is_some());
+        let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.provider().usage().is_some());
         let facts = Facts { outcome: "client_hang_up", status: self.status, ..Facts::default() };
         let written = if has_usage { self.close_stream(None, Here::HungUp) } else { self.attempt.partial(output, facts) };
         if let Err(error) = written {
@@ -384,8 +383,8 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &Answer, status: u16, out
     }
 }
 
-fn stream_facts<'a>(stream: &'a Stream, status: u16, trouble: Option<&Trouble>, here: Here) -> Facts<'a> {
-    let outcome = match (stream.error(), stream.ending(), trouble) {
+fn stream_facts<'a>(stream: &'a Passage, status: u16, trouble: Option<&Trouble>, here: Here) -> Facts<'a> {
+    let outcome = match (stream.provider().error(), stream.ending(), trouble) {
         (Some(_), ..) => "provider_error",
         (None, _, Some(trouble)) => trouble.outcome(),
         (None, Ending::Truncated, None) if here == Here::Complete => "upstream_cut",
@@ -393,11 +392,11 @@ fn stream_facts<'a>(stream: &'a Stream, status: u16, trouble: Option<&Trouble>, 
     };
     Facts {
         outcome,
-        error_type: stream.error().map_or("", |error| error.error_type.name()),
+        error_type: stream.provider().error().map_or("", |error| error.error_type.name()),
         status,
-        finish_reason: stream.finish_reason().unwrap_or_default(),
-        provider_answer_id: stream.id().unwrap_or_default(),
-        model_served: stream.model().unwrap_or_default(),
+        finish_reason: stream.provider().finish_reason().unwrap_or_default(),
+        provider_answer_id: stream.provider().id().unwrap_or_default(),
+        model_served: stream.provider().model().unwrap_or_default(),
         ..Facts::default()
     }
 }

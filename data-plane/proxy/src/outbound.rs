@@ -45,13 +45,16 @@ pub(crate) struct Caller<'a> {
 pub(crate) enum Wanted {
     Whole,
     Stream,
+    /// How many tokens a request has.
+    Count,
 }
 
 impl Wanted {
     const fn path(self, dialect: Dialect) -> &'static str {
-        match dialect {
-            Dialect::OpenAi => "/chat/completions",
-            Dialect::Anthropic => "/messages",
+        match (dialect, self) {
+            (Dialect::OpenAi, _) => "/chat/completions",
+            (Dialect::Anthropic, Self::Count) => "/messages/count_tokens",
+            (Dialect::Anthropic, _) => "/messages",
         }
     }
 }
@@ -202,6 +205,7 @@ mod tests {
         let plain = "x-api-key: s3cret, anthropic-version: 2023-06-01";
         let rows = [
             (Anthropic, fields, "anthropic", Wanted::Stream, "/v1/messages", all),
+            (Anthropic, fields, "anthropic", Wanted::Count, "/v1/messages/count_tokens", all),
             (Anthropic, odd, "anthropic", Wanted::Whole, "/v1/messages", plain),
             (OpenAi, fields, "anthropic", Wanted::Whole, "/v1/messages", plain),
             (Anthropic, fields, "openai", Wanted::Whole, "/v1/chat/completions", "authorization: Bearer s3cret"),

@@ -10,10 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use waybill_dialect::{
-    Dialect, Ending, ErrorBody, ErrorType, Step,
-    openai::{self, DONE_FRAME},
-};
+use waybill_dialect::{Dialect, Ending, ErrorBody, ErrorType, Step, error_frames};
 use waybill_meter::{Durable, failpoint};
 
 use waybill_route::{Class, Outcome};
@@ -43,8 +40,8 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    pub(crate) fn error(&self, error: &ErrorBody) -> [Bytes; 2] {
-        [openai::error_frame(error, &self.generation, &self.model, self.created_s), Bytes::from_static(DONE_FRAME)]
+    pub(crate) fn error(&self, error: &ErrorBody) -> Vec<Bytes> {
+        error_frames(self.dialect, error, &self.generation, &self.model, self.created_s)
     }
 }
 
@@ -121,7 +118,7 @@ impl Relay {
         let written = inner.close_stream(trouble.as_ref(), Here::Complete);
         let durable = inner.attempt.take_durable();
         let Tap::Stream(stream) = &mut inner.tap else { return };
-        let failure = match (&trouble, stream.error(), stream.ending()) {
+        let failure = match (&trouble, stream.provider().error(), stream.ending()) {
             (Some(trouble), ..) => Some(ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider's stream broke: {trouble}."))),
             (None, Some(error), _) => Some(error.to_body()),
             (None, None, Ending::Truncated) => {
@@ -130,9 +127,9 @@ impl Relay {
             (None, None, _) => None,
         };
         if let Some(mut watch) = self.watch.take() {
-            watch.ended(match (&trouble, stream.error(), stream.ending()) {
+            watch.ended(match (&trouble, stream.provider().error(), stream.ending()) {
                 (Some(Trouble::Timeout(..)), ..) => Outcome::Failure(Class::Stall),
-                (Some(Trouble::Frame(_) | Trouble::TooLarge(_)), ..) => Outcome::Failure(Class::Malformed),
+                (Some(Trouble::Stream(_) | Trouble::TooLarge(_)), ..) => Outcome::Failure(Class::Malformed),
                 (Some(Trouble::Upstream(_)), ..) | (None, None, Ending::Truncated) => Outcome::Failure(Class::Cut),
                 (None, Some(error), _) => Outcome::Failure(class_of(error)),
                 (None, None, _) => Outcome::Success,

@@ -1,11 +1,11 @@
 //! The one file that joins the rooms: from a request to its answer.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
-use waybill_dialect::{Call, DataCollection, Dialect, ErrorBody, ErrorType, Limits, Need, Sort, openai};
+use waybill_dialect::{Call, DataCollection, Dialect, ErrorBody, ErrorType, Need, Sort, read_request};
 use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
 use waybill_model::{
     id::GenerationId,
@@ -17,16 +17,19 @@ use waybill_route::{MaxPrice, Refusal, Wishes, least_input_tokens, plan};
 use crate::{
     account,
     answer::Answer,
-    attempts::{self, Accepted},
+    attempts::{self, Accepted, limits_of},
     books::Owner,
-    models, outbound,
+    count, models, outbound,
     refusals::Refused,
-    surface::{Operation, Surface, operation, unescaped},
+    surface::{Operation, Question, Surface, dialect, operation, unescaped},
     waiting,
     worker::Worker,
 };
 
 const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+
+/// The same, where Anthropic's clients look for it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// `omit` leaves `usage.cost` out of this answer.
 const COST: HeaderName = HeaderName::from_static("x-waybill-cost");
@@ -38,25 +41,59 @@ const GENERATION_WAIT: Duration = Duration::from_secs(2);
 pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Response<Answer> {
     worker.counters.requests.add(1);
     let (parts, body) = request.into_parts();
-    let operation = match admissible(&worker, &parts.headers).and_then(|()| operation(&parts.method, parts.uri.path())) {
-        // On the heap, for a connection keeps the room of its largest answer, also while a stream goes on without it.
-        Ok((surface, Operation::ChatCompletions)) => return Box::pin(chat(worker, surface, parts.headers, body)).await,
-        Ok((_, operation)) => operation,
-        Err(error) => return reply(error_answer(&error)),
-    };
+    let dialect = dialect(parts.uri.path(), &parts.headers);
+    let operation = admissible(&worker, &parts.headers).and_then(|()| operation(&parts.method, parts.uri.path()));
     let answered = match operation {
-        Operation::Models => list(&worker, &parts.headers, parts.uri.query().unwrap_or_default()),
-        Operation::Model(name) => let_in(&worker, &parts.headers)
-            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::one(model, worker.unix_ms()).to_string()))),
-        Operation::ModelData(name) => let_in(&worker, &parts.headers)
-            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::one_as_data(model, worker.unix_ms()).to_string()))),
-        Operation::Endpoints(name) => let_in(&worker, &parts.headers)
-            .and_then(|(snapshot, _)| found(&snapshot, &name).map(|model| ok(models::endpoints(model, worker.unix_ms()).to_string()))),
-        Operation::Key => own_key(&worker, &parts.headers).await,
-        Operation::Generation => generation(&worker, &parts.headers, parts.uri.query().unwrap_or_default()).await,
-        Operation::ChatCompletions => return Box::pin(chat(worker, Surface::OpenAi, parts.headers, body)).await,
+        Ok((surface, Operation::ChatCompletions | Operation::Messages)) => {
+            let generation = worker.generation();
+            // On the heap, for a connection keeps the room of its largest answer, also while a stream goes on without it.
+            let outcome = Box::pin(serve(&worker, surface, dialect, generation, parts.headers, body)).await;
+            return stamped(dialect, generation, outcome);
+        }
+        Ok((_, Operation::CountTokens)) => {
+            let generation = worker.generation();
+            let outcome = Box::pin(count::answer(&worker, generation, parts.headers, body)).await;
+            return stamped(dialect, generation, outcome.map(reply));
+        }
+        Ok((_, Operation::Ask(question))) => ask(&worker, question, &parts).await,
+        Err(error) => Err(error),
     };
-    reply(answered.unwrap_or_else(|error| error_answer(&error)))
+    match answered {
+        Ok(answer) => reply(answer),
+        // Anthropic's clients show the id of every error.
+        Err(error) if dialect == Dialect::Anthropic => stamped(dialect, worker.generation(), Err(error)),
+        Err(error) => reply(error_answer(dialect, &error, "")),
+    }
+}
+
+/// An answer to a call, or its error, with the id of the generation: as `x-generation-id`, and where Anthropic's clients look for it.
+fn stamped(dialect: Dialect, generation: GenerationId, outcome: Result<Response<Answer>, ErrorBody>) -> Response<Answer> {
+    let id = generation.to_string();
+    let mut response = outcome.unwrap_or_else(|error| reply(error_answer(dialect, &error, &id)));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        if dialect == Dialect::Anthropic {
+            response.headers_mut().insert(REQUEST_ID, value.clone());
+        }
+        response.headers_mut().insert(GENERATION, value);
+    }
+    response
+}
+
+/// Answers what is not a call.
+async fn ask(worker: &Worker, question: Question<'_>, parts: &Parts) -> Result<Reply, ErrorBody> {
+    let shown = |name: &str, show: fn(&Model, i64) -> serde_json::Value| {
+        let (snapshot, _) = let_in(worker, &parts.headers)?;
+        found(&snapshot, name).map(|model| ok(show(model, worker.unix_ms()).to_string()))
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    match question {
+        Question::Models => list(worker, &parts.headers, query),
+        Question::Model(name) => shown(&name, models::one),
+        Question::ModelData(name) => shown(&name, models::one_as_data),
+        Question::Endpoints(name) => shown(&name, models::endpoints),
+        Question::Key => own_key(worker, &parts.headers).await,
+        Question::Generation => generation(worker, &parts.headers, query).await,
+    }
 }
 
 fn ok(body: impl Into<Bytes>) -> Reply {
@@ -87,7 +124,7 @@ fn admissible(worker: &Worker, headers: &HeaderMap) -> Result<(), ErrorBody> {
     Ok(())
 }
 
-fn let_in(worker: &Worker, headers: &HeaderMap) -> Result<(Arc<Snapshot>, Arc<ApiKey>), ErrorBody> {
+pub(crate) fn let_in(worker: &Worker, headers: &HeaderMap) -> Result<(Arc<Snapshot>, Arc<ApiKey>), ErrorBody> {
     let snapshot = worker.snapshot();
     let key = authenticate(headers, &snapshot, worker.peppers(), worker.unix_ms()).map_err(Denied::error)?;
     if worker.is_denied(&key.uid) {
@@ -96,7 +133,7 @@ fn let_in(worker: &Worker, headers: &HeaderMap) -> Result<(Arc<Snapshot>, Arc<Ap
     Ok((snapshot, key))
 }
 
-fn found<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, ErrorBody> {
+pub(crate) fn found<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, ErrorBody> {
     match snapshot.model(name) {
         Found::Model(model) => Ok(model),
         Found::Ambiguous => {
@@ -143,21 +180,10 @@ async fn generation(worker: &Worker, headers: &HeaderMap, query: &str) -> Result
     Ok(ok(body))
 }
 
-async fn chat(worker: Rc<Worker>, surface: Surface, headers: HeaderMap, body: Incoming) -> Response<Answer> {
-    let generation = GenerationId::new(worker.unix_us() / 1000, worker.random_bytes());
-    let mut response = match serve(&worker, surface, generation, headers, body).await {
-        Ok(response) => response,
-        Err(error) => reply(error_answer(&error)),
-    };
-    if let Ok(value) = HeaderValue::try_from(generation.to_string()) {
-        response.headers_mut().insert(GENERATION, value);
-    }
-    response
-}
-
 async fn serve(
     worker: &Rc<Worker>,
     surface: Surface,
+    dialect: Dialect,
     generation: GenerationId,
     headers: HeaderMap,
     body: Incoming,
@@ -165,15 +191,14 @@ async fn serve(
     let (snapshot, key) = let_in(worker, &headers)?;
     let workspace = key.workspace.clone().ok_or_else(|| Denied::Unusable.error())?;
     let limits = worker.limits();
-    let body = read_body(body, limits.body_bytes, limits.body_time).await.map_err(body_fault)?;
-    let reading = Limits { body_bytes: limits.body_bytes, json_depth: limits.json_depth, json_keys: limits.json_keys, ..Limits::default() };
-    let call = openai::read_request(&body, &reading).map_err(|fault| ErrorBody::from(&fault))?;
+    let body = taken(worker, body).await?;
+    let call = read_request(dialect, &body, &limits_of(limits)).map_err(|fault| ErrorBody::from(&fault))?;
     if let Some(sort @ (Sort::Throughput | Sort::Latency)) = call.provider.sort {
         let message = format!("provider.sort: {sort:?} is not measured here yet; `price` is.").to_lowercase();
         return Err(ErrorBody::new(ErrorType::InvalidRequest, message).with_param("provider.sort"));
     }
     let cost = !key.omit_cost && headers.get(COST).is_none_or(|value| value.as_bytes() != b"omit");
-    let accepted = Accepted { key, workspace, snapshot, surface, dialect: Dialect::OpenAi, generation, call, body, headers, cost };
+    let accepted = Accepted { key, workspace, snapshot, surface, dialect, prompt: OnceCell::new(), generation, call, body, headers, cost };
     let (plan, decision) = planned(worker, &accepted)?;
     if !accepted.call.stream {
         return attempts::run(worker, &accepted, &plan, decision).await;
@@ -186,6 +211,12 @@ async fn serve(
     waiting::wait(making, pause, teller).await
 }
 
+/// The whole body, within its limits.
+pub(crate) async fn taken(worker: &Worker, body: Incoming) -> Result<Bytes, ErrorBody> {
+    let limits = worker.limits();
+    read_body(body, limits.body_bytes, limits.body_time).await.map_err(body_fault)
+}
+
 fn body_fault(fault: BodyFault) -> ErrorBody {
     match fault {
         BodyFault::TooLarge { .. } => ErrorBody::new(ErrorType::PayloadTooLarge, format!("{fault}.")),
@@ -195,17 +226,23 @@ fn body_fault(fault: BodyFault) -> ErrorBody {
 }
 
 /// Names of what a call needs and sets, for routing.
-struct Names {
+pub(crate) struct Names {
+    /// The caller's own first, then those that its request can be translated into.
+    pub(crate) dialects: &'static [&'static str],
     parameters: Vec<&'static str>,
     input: Vec<&'static str>,
     output: Vec<&'static str>,
 }
 
 impl Names {
-    fn of(call: &Call) -> Self {
+    pub(crate) fn of(call: &Call) -> Self {
         let needed =
             |rows: &[(Need, &'static str)]| rows.iter().filter(|(need, _)| call.needs.contains(*need)).map(|(_, name)| *name).collect();
         Self {
+            dialects: match call.dialect {
+                Dialect::OpenAi => &["openai", "anthropic"],
+                Dialect::Anthropic => &["anthropic", "openai"],
+            },
             parameters: call.parameters.iter().map(|parameter| parameter.name()).collect(),
             input: needed(&[
                 (Need::ImageInput, "image"),
@@ -217,12 +254,12 @@ impl Names {
         }
     }
 
-    fn wishes<'a>(&'a self, call: &'a Call) -> Wishes<'a> {
+    pub(crate) fn wishes<'a>(&'a self, call: &'a Call) -> Wishes<'a> {
         let provider = &call.provider;
         Wishes {
             model: &call.model,
             models: &call.models,
-            dialects: &["openai"],
+            dialects: self.dialects,
             order: &provider.order,
             only: &provider.only,
             ignore: &provider.ignore,
@@ -263,9 +300,8 @@ fn planned(worker: &Worker, accepted: &Accepted) -> Result<(waybill_route::Plan,
     }
 }
 
-/// Nothing can be tried: the caller is told why, and `explain` remembers for a while.
-fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, refusal: &Refusal) -> ErrorBody {
-    worker.counters.refusals.add(1);
+/// Why nothing can be tried, for the caller.
+pub(crate) fn refusal_error(refusal: &Refusal) -> ErrorBody {
     let error_type = ErrorType::from_name(refusal.error_type()).unwrap_or(ErrorType::NotFound);
     let said = refusal.to_string();
     let said = if said.ends_with('?') { said } else { format!("{said}.") };
@@ -277,6 +313,13 @@ fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, 
     if !excluded_by.is_empty() {
         error = error.with("excluded_by", excluded_by.join(","));
     }
+    error
+}
+
+/// Nothing can be tried: the caller is told why, and `explain` remembers for a while.
+fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, refusal: &Refusal) -> ErrorBody {
+    worker.counters.refusals.add(1);
+    let error = refusal_error(refusal);
     let decision = match refusal {
         Refusal::NoEndpoints(none) => none.record.decision(&accepted.snapshot, wishes, worker.deny_epoch()),
         _ => Decision { revision: accepted.snapshot.revision, deny_epoch: worker.deny_epoch(), seed, ..Decision::default() },
@@ -284,7 +327,7 @@ fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, 
     worker.remember(Refused {
         generation: accepted.generation,
         status: error.status,
-        error_type: error_type.name(),
+        error_type: error.error_type.name(),
         message: error.message.clone(),
         decision,
         unix_us: worker.unix_us(),

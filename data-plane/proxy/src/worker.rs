@@ -11,6 +11,7 @@ use std::{
 use waybill_front::{Drain, Limits};
 use waybill_meter::{Durable, End, Identity, Log, OpenError, Position, Refusal, Spool, tally::orphan_of};
 use waybill_model::{
+    id::GenerationId,
     key::Pepper,
     snapshot::{Endpoint, Snapshot},
 };
@@ -129,6 +130,11 @@ impl Worker {
     pub(crate) fn random_bytes(&self) -> [u8; 10] {
         let (first, second) = (self.random().to_le_bytes(), self.random().to_le_bytes());
         std::array::from_fn(|index| if index < 8 { first[index] } else { second[index - 8] })
+    }
+
+    /// The id of a new generation.
+    pub(crate) fn generation(&self) -> GenerationId {
+        GenerationId::new(self.unix_us() / 1000, self.random_bytes())
     }
 
     pub(crate) fn with_health<T>(&self, snapshot: &Snapshot, ask: impl FnOnce(&Health) -> T) -> T {

@@ -10,7 +10,7 @@ use waybill_model::{
 };
 use waybill_proto::{
     model::v1::{self as model, resource::Spec},
-    usage::v1::{Attempt, Candidate, Line, Reason},
+    usage::v1::{Attempt, Candidate, Lane, Line, Reason},
 };
 
 use super::*;
@@ -79,6 +79,9 @@ fn written(decision: Decision, requested_model: &str, bound: &Bill, tariff: &Tar
         surface: "/v1",
         http_referer: "https://example.com",
         app_title: "title",
+        dialect: "anthropic",
+        lane: Lane::Translated,
+        notices: 3,
     };
     let payload = intent.payload(Reserved { attempt: &[1; 16], start_unix_us: 5, tariff: Some(tariff), bound });
     (payload.len(), Attempt::decode(&payload[..]).expect("an attempt"))
@@ -129,6 +132,10 @@ fn every_field_is_read_back_as_the_generated_code_has_it() {
         surface: "/v1".into(),
         http_referer: "https://example.com".into(),
         app_title: "title".into(),
+        caller_dialect: "anthropic".into(),
+        endpoint_dialect: "openai".into(),
+        lane: Lane::Translated.into(),
+        notices: 3,
     };
     assert_eq!(written(decision, "asked", &tariff.bound(100, 50), &tariff).1, expected);
 }
