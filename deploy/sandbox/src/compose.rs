@@ -177,11 +177,17 @@ fn errand(chat: &Chat) -> Result<Choice, Refused> {
         Some(Step::Unclear(line)) => unclear(format!("The prompt's line '{line}' is no step.")),
         Some(Step::Call { name, arguments }) => {
             let calls = vec![Call { name, arguments: Value::Object(arguments).to_string() }];
-            Ok(Choice { calls, finish: "tool_calls", ..Choice::default() })
+            Ok(thinking(chat, Choice { calls, finish: "tool_calls", ..Choice::default() }))
         }
-        Some(Step::Say(said)) => Ok(text(&said)),
+        Some(Step::Say(said)) => Ok(thinking(chat, text(&said))),
         None => Ok(text(PLAIN)),
     }
+}
+
+/// With thoughts before it, if the caller wishes for them.
+fn thinking(chat: &Chat, spoken: Choice) -> Choice {
+    let wished = chat.reasoning_effort.as_deref().is_some_and(|effort| effort != "none");
+    if wished { Choice { reasoning: reasoned().reasoning, ..spoken } } else { spoken }
 }
 
 fn numbered(chunks: u64) -> Choice {
@@ -209,9 +215,7 @@ fn all_round(chat: &Chat) -> Result<Choice, Refused> {
     if chat.last_text_is_of_a_tool() {
         return Ok(after_tools(chat));
     }
-    let reasons = chat.reasoning_effort.as_deref().is_some_and(|effort| effort != "none");
-    let spoken = structured(chat).unwrap_or_else(|| text(PLAIN));
-    Ok(if reasons { Choice { reasoning: reasoned().reasoning, ..spoken } } else { spoken })
+    Ok(thinking(chat, structured(chat).unwrap_or_else(|| text(PLAIN))))
 }
 
 /// Calls of up to `most` tools; none if there is nothing to call or a tool has just answered.

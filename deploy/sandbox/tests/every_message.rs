@@ -319,6 +319,9 @@ async fn errand(asked: &Asked<'_>) {
     let result = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": told.blocks[0]["id"], "content": "rain"}]});
     let turns = json!([prompt, {"role": "assistant", "content": told.blocks}, result]);
     assert_eq!(asked.both(extended(tools(), &json!({"messages": turns}))).await.text(), "Done in the sandbox.");
+    let thoughtful = json!({"messages": [prompt], "thinking": {"type": "adaptive"}});
+    let kinds: Vec<Value> = asked.both(extended(tools(), &thoughtful)).await.blocks.iter().map(|block| block["type"].clone()).collect();
+    assert_eq!(kinds, ["thinking", "tool_use"]);
     asked.plain().await;
 }
 
