@@ -1,5 +1,8 @@
 // What a client program for Node tells the suite; the lines are those of account.py.
 
+// As in account.py: what the provider speaks, and the requests that may be billed.
+export const PROVIDER = process.env.CLIENT_PROVIDER;
+const BILLED = ["/chat/completions", "/v1/messages"];
 // A feature that takes longer is stuck: the longest one waits 1 s for the provider and 1 s before a retry.
 const LIMIT_MS = 30_000;
 
@@ -20,14 +23,17 @@ function tell(line) {
 
 /** The requests of one client program. */
 export class Account {
+  /** The client, by a name that no other client of this provider has. */
+  name = process.env.CLIENT_NAME;
   feature = null;
   wire = [];
 
-  /** fetch, noting every chat completion: the library's own retries too. */
+  /** fetch, noting every request that may be billed: the library's own retries too. */
   fetch = async (input, init) => {
     const response = await fetch(input, init);
     const { method, url } = input instanceof Request ? input : { method: init?.method, url: String(input) };
-    if (method?.toUpperCase() === "POST" && new URL(url).pathname.endsWith("/chat/completions")) {
+    const path = new URL(url).pathname;
+    if (method?.toUpperCase() === "POST" && BILLED.some((end) => path.endsWith(end))) {
       this.wire.push({ generation: response.headers.get("x-generation-id"), status: response.status });
     }
     return response;

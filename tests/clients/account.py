@@ -2,7 +2,7 @@
 
     {"plan": [NAME…]}                                  what will be tried, so that nothing can be left out unseen
     {"feature": NAME, "ok": true|false, "message": …}  how it went
-    {"request": {…}}                                   a chat completion as the client saw it: generation id, status, and what it should have cost
+    {"request": {…}}                                   a chat completion or a message as the client saw it: generation id, status, what it should have cost
 
 Every request is noted on the wire, below the client library, so the library's own retries are counted too. A feature then says of each, in turn,
 what must be in the ledger. One that no feature speaks of is reported as "unaccounted", which is a failure.
@@ -11,8 +11,13 @@ what must be in the ledger. One that no feature speaks of is reported as "unacco
 import asyncio
 import inspect
 import json
+import os
 import traceback
 
+# What the provider behind the gateway speaks: "openai" or "anthropic". Some answers tell less than others.
+PROVIDER = os.environ["CLIENT_PROVIDER"]
+# Requests that may be billed end so. Counting tokens is free.
+BILLED = ("/chat/completions", "/v1/messages")
 # A feature that takes longer is stuck: the longest one waits 1 s for the provider and 1 s before a retry.
 LIMIT_S = 30
 
@@ -53,13 +58,15 @@ class Account:
     """The requests of one client program."""
 
     def __init__(self):
+        # The client, by a name that no other client of this provider has.
+        self.name = os.environ["CLIENT_NAME"]
         self.feature = None
         self.wire = []
 
     def answered(self, response):
         """To be called with every HTTP response that comes in."""
         request = response.request
-        if request.method == "POST" and request.url.path.endswith("/chat/completions"):
+        if request.method == "POST" and request.url.path.endswith(BILLED):
             self.wire.append({"generation": response.headers.get("x-generation-id"), "status": response.status_code})
 
     async def answered_later(self, response):

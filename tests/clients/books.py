@@ -4,8 +4,8 @@ import base64
 from collections import Counter, defaultdict
 from decimal import Decimal
 
-# pico-USD per token of every model of the sandbox, by hand.
-INPUT, CACHED, OUTPUT = 100_000, 10_000, 400_000
+# pico-USD per token of every model of the sandbox, by hand. What is written to a cache has a price only where the provider tells it.
+INPUT, CACHED, WRITTEN, WRITTEN_1H, OUTPUT = 100_000, 10_000, 125_000, 200_000, 400_000
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -15,8 +15,17 @@ def picousd(cost):
 
 
 def owed(usage):
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return (usage["prompt_tokens"] - cached) * INPUT + cached * CACHED + usage["completion_tokens"] * OUTPUT
+    """What this usage comes to, in either dialect's words."""
+    if "input_tokens" in usage:
+        read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+        hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
+        plain, output = usage["input_tokens"], usage["output_tokens"]
+    else:
+        details = usage.get("prompt_tokens_details") or {}
+        # This dialect has no word for how long it is kept.
+        read, written, hour = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0, 0
+        plain, output = usage["prompt_tokens"] - read - written, usage["completion_tokens"]
+    return plain * INPUT + read * CACHED + (written - hour) * WRITTEN + hour * WRITTEN_1H + output * OUTPUT
 
 
 def generation_name(text):

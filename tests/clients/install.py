@@ -30,10 +30,14 @@ class Installed:
     def __init__(self, client, folder):
         self.client, self.folder = client, folder
         self.version = self._python_version() if client.language == "python" else self._node_version()
+        if client.language == "program":
+            self._program()
 
     def command(self, scratch):
         """The command of the client program; files it needs are put into `scratch`."""
         source = HERE / self.client.folder
+        if self.client.language == "program":
+            return [sys.executable, "-B", str(source / "client.py"), str(self._program()), *self.client.arguments]
         if self.client.language == "python":
             return [str(self.folder / "bin" / "python"), "-B", str(source / "client.py"), *self.client.arguments]
         # Node looks for modules beside the program's real file.
@@ -41,6 +45,13 @@ class Installed:
         shutil.copy(HERE / "account.mjs", scratch)
         (scratch / "node_modules").symlink_to(self.folder / "node_modules")
         return ["node", str(scratch / "client.mjs"), *self.client.arguments]
+
+    def _program(self):
+        """The program itself: its package has a part for each kind of machine, and what would join them is not run at its installation."""
+        found = sorted(self.folder.glob(f"node_modules/{self.client.package}-*/claude"))
+        if not found:
+            raise Unavailable(f"{self.client.package} has no program for this machine")
+        return found[0]
 
     def _python_version(self):
         code = f"import importlib.metadata; print(importlib.metadata.version({self.client.package!r}))"

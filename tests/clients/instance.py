@@ -1,10 +1,12 @@
-"""`waybill up` on the sandbox, in a state folder of its own, and the ledger it leaves."""
+"""`waybill up` on a sandbox that speaks one of the dialects, in a state folder of its own, and the ledger it leaves."""
 
 import json
 import os
 import signal
 import subprocess
 import time
+
+import provider
 
 # A list of what passes, not of what is taken away: a provider key with a name nobody thought of must not be used either.
 PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE")
@@ -22,30 +24,42 @@ def clean_environment(**more):
 class Instance:
     """A running `waybill up`; leaving the context ends it."""
 
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
+    def __init__(self, program, folder, dialect, clients):
+        self.program, self.folder, self.dialect, self.clients = program, folder, dialect, clients
         self.state, self.log = folder / "state", folder / "log"
+        self.process, self.sandbox = None, None
 
     def __enter__(self):
-        ready = self.folder / "ready.json"
-        command = [self.program, "up", "--state", self.state, "--ready-file", ready, "--sandbox", "on"]
-        for listener in ("--listen", "--admin-listen", "--ops-listen"):
-            command += [listener, "127.0.0.1:0"]
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                [str(word) for word in command], env=clean_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
         try:
-            self.ready = self._wait_for(ready)
+            self._start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def _start(self):
+        ready, config = self.folder / "ready.json", self.folder / "provider.yaml"
+        if self.dialect == "openai":
+            provider.write(provider.own_sandbox(self.clients), config)
+        else:
+            self.sandbox = provider.Sandbox(self.program.with_name("waybill-sandbox"), self.folder, clean_environment())
+            provider.write(provider.anthropic_sandbox(self.sandbox.__enter__(), self.clients), config)
+        command = [self.program, "up", "--state", self.state, "--ready-file", ready, "--sandbox", "off" if self.sandbox else "on", "--config", config]
+        for listener in ("--listen", "--admin-listen", "--ops-listen"):
+            command += [listener, "127.0.0.1:0"]
+        environment = clean_environment(**{provider.SECRET_VARIABLE: provider.SECRET})
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.ready = self._wait_for(ready)
+
     def __exit__(self, *_):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.sandbox:
+            self.sandbox.__exit__()
 
     def _wait_for(self, ready):
         end = time.monotonic() + START_LIMIT_S

@@ -5,19 +5,21 @@ import json
 import os
 import sys
 import time
-from contextlib import asynccontextmanager
 
 import openai
 import pydantic
-from account import Account, done, each, equal, expect, run
+from account import PROVIDER, done, each, equal, expect, run
+from session import SAY, Session, opened, text, thoughts
 
-SAY = [{"role": "user", "content": "Say something."}]
 PARAMETERS = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"type": "string", "enum": ["celsius", "kelvin"]}},
     "required": ["city", "days", "unit"],
     "additionalProperties": False,
 }
+
+# One pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 def tool(name):
@@ -36,56 +38,6 @@ class Report(pydantic.BaseModel):
     days: int
     dry: bool
     places: list[Place]
-
-
-class Session:
-    """A client on either surface, and what both have asked."""
-
-    def __init__(self, blocks, base, key):
-        self.account = Account()
-        self.blocks, self.base = blocks, base
-        self.client = self.open("/v1", key)
-        self.openrouter = self.open("/api/v1", key)
-
-    def open(self, surface, key):
-        options = {"base_url": self.base + surface, "api_key": key, "max_retries": 0, "timeout": 20}
-        if self.blocks:
-            return openai.OpenAI(http_client=openai.DefaultHttpx2Client(event_hooks={"response": [self.account.answered]}), **options)
-        return openai.AsyncOpenAI(http_client=openai.DefaultAsyncHttpx2Client(event_hooks={"response": [self.account.answered_later]}), **options)
-
-    async def whole(self, client=None, **request):
-        """A whole answer, accounted for."""
-        answer = await done((client or self.client).chat.completions.create(**request))
-        self.account.settled(answer.usage)
-        return answer
-
-    async def chunks(self, client=None, **request):
-        stream = await done((client or self.client).chat.completions.create(stream=True, **request))
-        return [chunk async for chunk in each(stream)]
-
-    async def fails(self, error_class, status, client=None, **request):
-        """The error that a request ends with."""
-        try:
-            await done((client or self.client).chat.completions.create(**request))
-        except openai.APIStatusError as error:
-            expect(type(error) is error_class, f"{type(error).__name__}, not {error_class.__name__}: {error}")
-            equal(error.status_code, status, "status")
-            return error
-        raise AssertionError("no error came")
-
-
-@asynccontextmanager
-async def opened(manager):
-    if hasattr(manager, "__aenter__"):
-        async with manager as stream:
-            yield stream
-    else:
-        with manager as stream:
-            yield stream
-
-
-def text(chunks):
-    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
 
 async def models_list(s):
@@ -185,15 +137,45 @@ async def structured_output(s):
     equal(final.choices[0].message.parsed, answer.choices[0].message.parsed, "parsed from the stream")
 
 
+async def forced_tool(s):
+    request = {"model": "sandbox/tools", "messages": SAY, "tools": [tool("weather"), tool("tides")]}
+    rows = [({"type": "function", "function": {"name": "tides"}}, ["tides"]), ("required", ["weather"]), ("none", [])]
+    for choice, expected in rows:
+        answer = await s.whole(tool_choice=choice, **request)
+        equal([call.function.name for call in answer.choices[0].message.tool_calls or []], expected, f"calls for {choice}")
+
+
 async def reasoning(s):
-    whole = await s.whole(model="sandbox/reasoning", messages=SAY)
-    chunks = await s.chunks(model="sandbox/reasoning", messages=SAY, stream_options={"include_usage": True})
+    request = {"model": "sandbox/reasoning", "messages": SAY, "reasoning_effort": "low", "max_tokens": 4096}
+    whole = await s.whole(**request)
+    chunks = await s.chunks(stream_options={"include_usage": True}, **request)
     s.account.settled(chunks[-1].usage)
-    deltas = [getattr(choice.delta, "reasoning_content", None) or "" for chunk in chunks for choice in chunk.choices]
-    equal("".join(deltas), whole.choices[0].message.reasoning_content, "reasoning")
+    deltas = [thoughts(choice.delta) for chunk in chunks for choice in chunk.choices]
+    message = whole.choices[0].message
+    expect(message.content and thoughts(message), f"{message!r}")
+    equal("".join(deltas), thoughts(message), "reasoning")
     expect(sum(1 for delta in deltas if delta) > 3, "the reasoning came in one piece")
-    equal(text(chunks), whole.choices[0].message.content, "text")
-    expect(chunks[-1].usage.completion_tokens_details.reasoning_tokens > 0, "no reasoning tokens")
+    equal(text(chunks), message.content, "text")
+    # Anthropic does not tell how many of its output tokens were thoughts.
+    told = chunks[-1].usage.completion_tokens_details
+    expect(PROVIDER == "anthropic" or told.reasoning_tokens > 0, "no reasoning tokens")
+    # The message goes back as it came, with what signs its thoughts.
+    details = getattr(message, "reasoning_details", None) or []
+    equal(bool(details and details[0].get("signature")), PROVIDER == "anthropic", f"signed thoughts: {details}")
+    again = await s.whole(**{**request, "messages": [*SAY, message, {"role": "user", "content": "Go on."}]})
+    expect(again.choices[0].message.content, f"{again!r}")
+
+
+async def cached_tokens(s):
+    preface = {"type": "text", "text": f"A long preface, of {s.account.name}. " * 40, "cache_control": {"type": "ephemeral"}}
+    counts = []
+    for question in ("First?", "Second?"):
+        turns = [{"role": "user", "content": [preface]}, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": question}]
+        usage = (await s.whole(model="sandbox/cache", messages=turns)).usage
+        counts.append((usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens or 0))
+    (first, first_cached), (second, second_cached) = counts
+    expect(first_cached == 0 < second_cached < second, f"prompt and cached: {counts}")
+    expect(abs(second - first) < 5, f"what was cached is not counted in the prompt: {counts}")
 
 
 async def bad_model(s):
@@ -229,6 +211,12 @@ async def rate_limit_with_retry(s):
     s.account.failed()
     s.account.failed()
     expect(took >= 1, f"tried again after {took:.2f} s, before Retry-After")
+
+
+async def overloaded(s):
+    error = await s.fails(openai.InternalServerError, 503, model="sandbox/error-529", messages=SAY)
+    s.account.failed()
+    equal(error.body["metadata"]["error_type"], "provider_overloaded", "error type")
 
 
 async def provider_500(s):
@@ -293,6 +281,35 @@ async def cancel(s):
     equal(again.choices[0].message.content, "sandbox: Say something.", "the next answer")
 
 
+async def image_and_file(s):
+    content = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+        {"type": "file", "file": {"filename": "rivers.txt", "file_data": "data:text/plain;base64,Uml2ZXJzLg=="}},
+        {"type": "text", "text": "What is it?"},
+    ]
+    answer = await s.whole(model="sandbox/seeing", messages=[{"role": "user", "content": content}])
+    expect("What is it?" in answer.choices[0].message.content, f"{answer!r}")
+
+
+async def warnings(s):
+    # What a provider of another dialect cannot be told is named in one header.
+    raw = await done(s.client.chat.completions.with_raw_response.create(model="sandbox/chat", messages=SAY, seed=7, user="u"))
+    s.account.settled((await done(raw.parse())).usage)
+    named = raw.headers.get("x-waybill-warning")
+    expect(named is None if PROVIDER == "openai" else "seed: " in (named or ""), f"warnings: {named}")
+
+
+async def failover_to_the_other_dialect(s):
+    # Whole and streamed: the first provider fails in its dialect, the second answers in the other.
+    request = {"model": f"sandbox/failing-over-{s.account.name}", "messages": SAY, "extra_body": {"provider": {"order": ["sandbox", "chat"]}}}
+    answer = await done(s.client.chat.completions.create(**request))
+    s.account.settled(answer.usage, attempts=("failed", "settled"))
+    equal(answer.choices[0].message.content, "sandbox: Say something.", "answer")
+    chunks = await s.chunks(stream_options={"include_usage": True}, **request)
+    s.account.settled(chunks[-1].usage, attempts=("failed", "settled"))
+    equal(text(chunks), answer.choices[0].message.content, "streamed")
+
+
 async def large_prompt(s):
     # Characters of two to four bytes, quotes and line ends: what a copy could break. 160 KB in UTF-8.
     prompt = ('Zürich "€" 𝄞\n\\' * 9_000).encode()[:160_000].decode(errors="ignore")
@@ -314,7 +331,7 @@ async def openrouter_provider(s):
 
 
 async def openrouter_fallback(s):
-    models = ["sandbox/error-503", "sandbox/echo"]
+    models = [f"sandbox/failing-{s.account.name}", "sandbox/echo"]
     answer = await done(s.openrouter.chat.completions.create(model=models[0], messages=SAY, extra_body={"models": models}))
     s.account.settled(answer.usage, attempts=("failed", "settled"))
     equal(answer.model, "sandbox/echo", "model")
@@ -352,12 +369,15 @@ async def openrouter_key(s):
 FEATURES = [
     ("models list", models_list), ("models retrieve", models_retrieve), ("chat whole", chat_whole), ("chat stream", chat_stream),
     ("chat stream with usage", chat_stream_with_usage), ("tool round trip", tool_round_trip), ("parallel tools", parallel_tools),
-    ("streamed tool arguments", streamed_tool_arguments), ("structured output", structured_output), ("reasoning", reasoning), ("bad model", bad_model),
-    ("bad key", bad_key), ("bad request", bad_request), ("rate limit", rate_limit), ("rate limit with retry", rate_limit_with_retry),
+    ("forced tool", forced_tool), ("streamed tool arguments", streamed_tool_arguments), ("structured output", structured_output), ("reasoning", reasoning),
+    ("cached tokens", cached_tokens), ("bad model", bad_model),
+    ("bad key", bad_key), ("bad request", bad_request), ("rate limit", rate_limit), ("rate limit with retry", rate_limit_with_retry), ("overloaded", overloaded),
     ("provider's 500", provider_500), ("provider's 400", provider_400), ("provider's 401", provider_401), ("error in a stream", error_in_stream),
-    ("cancel", cancel), ("160 KB prompt", large_prompt), ("openrouter: provider", openrouter_provider), ("openrouter: fallback", openrouter_fallback),
+    ("cancel", cancel), ("image and file", image_and_file), ("warnings", warnings), ("160 KB prompt", large_prompt), ("openrouter: provider", openrouter_provider), ("openrouter: fallback", openrouter_fallback),
     ("openrouter: models", openrouter_models), ("openrouter: generation", openrouter_generation), ("openrouter: key", openrouter_key),
 ]
+# Only where there are two providers.
+FEATURES += [("failover", failover_to_the_other_dialect)] if PROVIDER == "anthropic" else []
 
 
 async def main():
