@@ -5,7 +5,7 @@
 //! - `process`: a child that is ended when its guard goes.
 //! - `instance`: `waybill up` in a state folder of its own.
 //! - `http1`, `sse`: incremental readers of answers, pure.
-//! - `client`: a blocking client on top of them.
+//! - `client`: a blocking client on top of them. `random`: numbers that follow from a seed.
 //!
 //! # Invariants
 //! - Nothing here shares code with the product: a fault in a parser of the product cannot hide behind the same fault in the tests.
@@ -17,6 +17,7 @@ mod environment;
 mod http1;
 mod instance;
 mod process;
+mod random;
 mod sse;
 
 pub use client::{Answer, Client, Request, Streaming};
@@ -24,4 +25,5 @@ pub use environment::{clean, program};
 pub use http1::{Fault, Head, Part, Reader as HttpReader};
 pub use instance::{Instance, Ready, Up};
 pub use process::{Launch, Process, wait_until};
+pub use random::Random;
 pub use sse::{Event, Reader as SseReader};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::prices::{CONTEXT_WINDOW, ENDPOINTS, MAX_OUTPUT, Rate};
-use crate::random::Random;
+use waybill_tests::Random;
 
 /// Name of the workspace, and so of its account in the ledger.
 pub const WORKSPACE: &str = "kill";

@@ -21,7 +21,6 @@ mod lives;
 mod load;
 mod prices;
 mod provider;
-mod random;
 mod remains;
 mod report;
 mod rows;
@@ -40,10 +39,10 @@ use clap::Parser;
 use crate::lives::Lives;
 use crate::load::{Door, Load};
 use crate::provider::Provider;
-use crate::random::Random;
 use crate::report::Report;
 use crate::rows::Ledger;
 use crate::verdict::{Evidence, Verdict, judge};
+use waybill_tests::Random;
 
 /// Kills the product under load and judges its ledger.
 #[derive(Parser)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::random::Random;
+use waybill_tests::Random;
 
 /// How one life of the process is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

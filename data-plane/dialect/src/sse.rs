@@ -136,6 +136,66 @@ impl Frame {
     }
 }
 
+/// The payloads of a stream in any cut, as text: what is no UTF-8 becomes U+FFFD, since it must not go on to a caller.
+#[derive(Debug)]
+pub(crate) struct Payloads {
+    ends: FrameEnds,
+    /// The beginning of a frame whose end has not come.
+    carry: BytesMut,
+}
+
+impl Payloads {
+    pub(crate) fn new() -> Self {
+        Self { ends: FrameEnds::new(), carry: BytesMut::new() }
+    }
+
+    /// Bytes that wait for the end of their frame.
+    pub(crate) fn waiting(&self) -> usize {
+        self.carry.len()
+    }
+
+    /// The next payload; takes from `bytes` what belongs to it, and all of them when there is none.
+    pub(crate) fn next(&mut self, bytes: &mut Bytes) -> Option<Bytes> {
+        while let Some(length) = self.ends.find(bytes) {
+            let lines = self.ends.take_lines();
+            let rest = bytes.split_to(length);
+            let frame = if self.carry.is_empty() {
+                rest
+            } else {
+                self.carry.extend_from_slice(&rest);
+                self.carry.split().freeze()
+            };
+            if let Some(payload) = payload(&frame, lines) {
+                return Some(payload);
+            }
+        }
+        self.carry.extend_from_slice(&bytes.split_off(0));
+        None
+    }
+
+    /// The payload of the last frame, if the stream ended without the blank line after it.
+    pub(crate) fn last(&mut self) -> Option<Bytes> {
+        // How many lines it has is not known when the last one has no end.
+        payload(&self.carry.split().freeze(), 0)
+    }
+}
+
+fn payload(frame: &Bytes, lines: u32) -> Option<Bytes> {
+    match Frame::read(frame, lines).data {
+        Data::None => None,
+        Data::Line(at) => Some(as_text(&frame.slice(at))),
+        Data::Lines(text) => Some(as_text(&text)),
+    }
+}
+
+/// The bytes if they are UTF-8, else with U+FFFD for what is not.
+pub(crate) fn as_text(bytes: &Bytes) -> Bytes {
+    match simdutf8::basic::from_utf8(bytes) {
+        Ok(_) => bytes.clone(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned().into(),
+    }
+}
+
 /// The value of a field, without the one blank after its colon.
 fn value_range(frame: &[u8], start: usize, end: usize) -> std::ops::Range<usize> {
     let start = start + usize::from(frame.get(start) == Some(&b' '));

@@ -1,20 +1,18 @@
 //! A stream of the Messages API into events of the neutral form.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::block_read::OPAQUE;
 use super::finish::read_finish;
 use crate::json::{ScanLimits, Tree};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Fields, Finish, Key, Opened, Raw, Reasoning, Text};
-use crate::sse::{Data, Frame, FrameEnds};
+use crate::sse::Payloads;
 
 /// Bytes in any cut go in, events come out. Frames that are no JSON and events of unknown types are passed over: the protocol
 /// demands that of a client, and pings, errors and usage are read by the machine before this one.
 #[derive(Debug)]
 pub struct EventsReader {
-    ends: FrameEnds,
-    /// The beginning of a frame whose end has not come.
-    pending: BytesMut,
+    payloads: Payloads,
     limit: usize,
     assembler: Assembler,
     /// The open block, if it is one that passes as it is.
@@ -29,8 +27,7 @@ impl EventsReader {
     /// At most `limit` bytes of an unfinished frame, and of what waits, are held.
     pub fn new(limit: usize) -> Self {
         Self {
-            ends: FrameEnds::new(),
-            pending: BytesMut::new(),
+            payloads: Payloads::new(),
             limit,
             assembler: Assembler::new(limit),
             foreign: None,
@@ -43,41 +40,24 @@ impl EventsReader {
     /// # Errors
     /// The provider sent a fragment of a block that is not open, or a frame beyond the limit.
     pub fn push(&mut self, bytes: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
-        let mut at = 0;
-        while let Some(length) = self.ends.find(bytes.get(at..).unwrap_or_default()) {
-            let end = at + length;
-            let lines = self.ends.take_lines();
-            let frame = if self.pending.is_empty() {
-                bytes.slice(at..end)
-            } else {
-                self.pending.extend_from_slice(bytes.get(at..end).unwrap_or_default());
-                self.pending.split().freeze()
-            };
-            at = end;
-            self.frame(&frame, lines, out)?;
+        let mut bytes = bytes.clone();
+        while let Some(payload) = self.payloads.next(&mut bytes) {
+            self.payload(&payload, out)?;
         }
-        self.pending.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        if self.pending.len() > self.limit { Err(Disorder::TooMuch { limit: self.limit }) } else { Ok(()) }
+        if self.payloads.waiting() > self.limit { Err(Disorder::TooMuch { limit: self.limit }) } else { Ok(()) }
     }
 
-    /// The provider closed. An answer whose end had not come stays unfinished.
+    /// The provider closed. An answer whose end had not come, or whose last frame is broken, stays unfinished.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        if let Some(finish) = self.finish.take() {
+        let in_order = self.payloads.last().is_none_or(|payload| self.payload(&payload, out).is_ok());
+        if in_order && let Some(finish) = self.finish.take() {
             self.assembler.finish(finish, self.stop_sequence.take(), out);
         }
     }
 
-    fn frame(&mut self, frame: &Bytes, lines: u32, out: &mut Vec<Event>) -> Result<(), Disorder> {
-        let source = match Frame::read(frame, lines).data {
-            Data::None => return Ok(()),
-            Data::Line(at) => frame.slice(at),
-            Data::Lines(text) => text,
-        };
-        if simdutf8::basic::from_utf8(&source).is_err() {
-            return Ok(());
-        }
-        let Ok(tree) = Tree::read(&source, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
-        let Ok(mut fields) = Fields::of(&source, tree) else { return Ok(()) };
+    fn payload(&mut self, source: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        let Ok(tree) = Tree::read(source, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
+        let Ok(mut fields) = Fields::of(source, tree) else { return Ok(()) };
         let kind = text(&mut fields, "type");
         let block = fields.whole("index", 0).ok().flatten().and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
         match &*kind.decode() {

@@ -7,13 +7,14 @@ use super::finish::read_finish;
 use crate::answer::BrokenAnswer;
 use crate::json::{ScanLimits, Tree};
 use crate::neutral::{Block, Fields, Message, Place};
+use crate::sse::as_text;
 
-/// Reads a whole answer. Its usage is the meter's business.
+/// Reads a whole answer. What is no UTF-8 becomes U+FFFD. Its usage is the meter's business.
 ///
 /// # Errors
-/// The body is no JSON object of UTF-8, or a block is not what its type says.
+/// The body is no JSON object, or a block is not what its type says.
 pub fn read_message(body: &Bytes) -> Result<Message, BrokenAnswer> {
-    simdutf8::compat::from_utf8(body).map_err(|error| BrokenAnswer { at: error.valid_up_to() })?;
+    let body = &as_text(body);
     let tree = Tree::read(body, ScanLimits::ANSWER, OPAQUE).map_err(|error| BrokenAnswer { at: error.at })?;
     let broken = |_| BrokenAnswer { at: 0 };
     let mut fields = Fields::of(body, tree).map_err(broken)?;

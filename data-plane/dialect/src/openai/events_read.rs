@@ -1,20 +1,18 @@
 //! A provider's stream as events: frames in any cut go in, and what they say about the first choice comes out.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::calls::Calls;
 use super::message_read::{OPAQUE, Piece, citations, images, is_first, pieces};
 use super::{finish, reasoning};
 use crate::json::{Members, Node, ScanLimits, Tree};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Finish, Key, Opened, Reasoning, Text};
-use crate::sse::{Data, Frame, FrameEnds};
+use crate::sse::Payloads;
 
 /// The machine. Frames that are no JSON, comments, and chunks that hold no choice pass without a trace.
 #[derive(Debug)]
 pub struct EventsReader {
-    ends: FrameEnds,
-    /// The part of a frame whose end has not come yet.
-    carry: BytesMut,
+    payloads: Payloads,
     assembler: Assembler,
     calls: Calls,
     id: Option<Text>,
@@ -29,8 +27,7 @@ impl EventsReader {
     /// At most `limit` bytes wait: for the end of a frame, or of tool calls for the one before them.
     pub fn new(limit: usize) -> Self {
         Self {
-            ends: FrameEnds::new(),
-            carry: BytesMut::new(),
+            payloads: Payloads::new(),
             assembler: Assembler::new(limit),
             calls: Calls::default(),
             id: None,
@@ -46,45 +43,29 @@ impl EventsReader {
     /// # Errors
     /// The provider breaks the limit, or sends pieces that belong nowhere.
     pub fn push(&mut self, bytes: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
-        let mut at = 0;
-        while let Some(length) = self.ends.find(bytes.get(at..).unwrap_or_default()) {
-            let end = at + length;
-            let lines = self.ends.take_lines();
-            let frame = if self.carry.is_empty() {
-                bytes.slice(at..end)
-            } else {
-                self.carry.extend_from_slice(bytes.get(at..end).unwrap_or_default());
-                self.carry.split().freeze()
-            };
-            self.frame(&frame, lines, out)?;
-            at = end;
+        let mut bytes = bytes.clone();
+        while let Some(payload) = self.payloads.next(&mut bytes) {
+            self.payload(&payload, out)?;
         }
-        self.carry.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        if self.carry.len() > self.limit { Err(Disorder::TooMuch { limit: self.limit }) } else { Ok(()) }
+        if self.payloads.waiting() > self.limit { Err(Disorder::TooMuch { limit: self.limit }) } else { Ok(()) }
     }
 
     /// The provider closed. An answer that told no end, or whose last frame is broken, gets none.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        let frame = self.carry.split().freeze();
-        let in_order = self.frame(&frame, 0, out).is_ok();
+        let in_order = self.payloads.last().is_none_or(|payload| self.payload(&payload, out).is_ok());
         if in_order && self.finish.is_some() {
             self.end(out);
         }
     }
 
-    fn frame(&mut self, frame: &Bytes, lines: u32, out: &mut Vec<Event>) -> Result<(), Disorder> {
-        let data = match Frame::read(frame, lines).data {
-            Data::None => return Ok(()),
-            Data::Line(at) => frame.slice(at),
-            Data::Lines(text) => text,
-        };
+    fn payload(&mut self, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
         if data.trim_ascii() == b"[DONE]" {
             self.end(out);
             return Ok(());
         }
-        let Ok(tree) = Tree::read(&data, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
+        let Ok(tree) = Tree::read(data, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
         match &tree.node {
-            Node::Object(chunk) => self.chunk(&data, chunk, out),
+            Node::Object(chunk) => self.chunk(data, chunk, out),
             _ => Ok(()),
         }
     }

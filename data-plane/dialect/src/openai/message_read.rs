@@ -6,15 +6,17 @@ use super::{calls, finish, reasoning, tools};
 use crate::answer::BrokenAnswer;
 use crate::json::{Members, Node, ScanLimits, Tree};
 use crate::neutral::{Arguments, Block, Content, Extension, Message, Raw, Reasoning, Text};
+use crate::sse::as_text;
 
 /// Nothing inside these is read.
 pub(super) const OPAQUE: &[&str] = &["logprobs", "usage", "prompt_filter_results", "content_filter_results"];
 
-/// Reads the first choice of an answer.
+/// Reads the first choice of an answer. What is no UTF-8 becomes U+FFFD.
 ///
 /// # Errors
 /// The body is not one JSON object.
 pub fn read_message(body: &Bytes) -> Result<Message, BrokenAnswer> {
+    let body = &as_text(body);
     let tree = Tree::read(body, ScanLimits::ANSWER, OPAQUE).map_err(|error| BrokenAnswer { at: error.at })?;
     let Node::Object(answer) = &tree.node else { return Err(BrokenAnswer { at: 0 }) };
     let id = reasoning::string(body, answer, "id");

@@ -108,6 +108,11 @@ fn parameters(source: &Bytes, members: &mut Members<'_>, extension: &mut Extensi
 fn max_output(members: &mut Members<'_>, extension: &mut Extension) -> Result<Option<u64>, Fault> {
     let old = members.take_whole("max_tokens")?;
     let new = members.take_whole("max_completion_tokens")?;
+    for (name, told) in [("max_tokens", old), ("max_completion_tokens", new)] {
+        if told == Some(0) {
+            return Err(invalid(name, "must be at least 1"));
+        }
+    }
     let spelling = match (old, new) {
         (Some(old), Some(new)) if old != new => {
             return Err(invalid("max_tokens", "differs from max_completion_tokens; send one of them"));
@@ -230,6 +235,7 @@ pub(super) fn cache(source: &Bytes, members: &mut Members<'_>) -> Result<Option<
     let Some(tree) = members.take("cache_control") else { return Ok(None) };
     let Node::Object(marker) = &tree.node else { return Err(wrong_type(&tree, "an object").inside("cache_control")) };
     let ttl = match marker.word("ttl").as_deref() {
+        _ if marker.word("type").as_deref() != Some("ephemeral") => Ttl::Other,
         None if marker.get("ttl").is_none_or(Tree::is_null) => Ttl::FiveMinutes,
         Some("5m") => Ttl::FiveMinutes,
         Some("1h") => Ttl::OneHour,

@@ -300,7 +300,8 @@ fn disorder_is_told() {
     broken.extend_from_slice(
         b"data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"\xff\"}}\n\n",
     );
-    assert_eq!(read(&broken).map(|events| events.len()), Ok(2), "what is no UTF-8 is no JSON");
+    let message = fold(&read(&broken).expect("what is no UTF-8 costs nobody the answer"));
+    assert_eq!(message.blocks.first().map(|block| block.content.clone()), Some(Content::text(text("\u{fffd}"))));
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn what_is_wrong_is_named_with_its_path() {
         (message(json!({"role": "assistant", "content": "x", "reasoning": []})), WrongType, "messages[0].reasoning"),
         (with(json!({"max_tokens": 3, "max_completion_tokens": 4})), InvalidValue, "max_tokens"),
         (with(json!({"max_tokens": "3"})), WrongType, "max_tokens"),
+        (with(json!({"max_tokens": 0})), InvalidValue, "max_tokens"),
+        (with(json!({"max_completion_tokens": 0})), InvalidValue, "max_completion_tokens"),
         (with(json!({"max_completion_tokens": 1.5})), InvalidValue, "max_completion_tokens"),
         (with(json!({"n": 0})), InvalidValue, "n"),
         (with(json!({"stream": "yes"})), WrongType, "stream"),

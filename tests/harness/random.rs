@@ -1,13 +1,17 @@
 //! Numbers that look random and follow from a seed (SplitMix64, Steele, Lea and Flood 2014).
 
+/// The generator: one word of state.
+#[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
+    /// Every seed is as good as any other.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -16,7 +20,7 @@ impl Random {
 
     /// From `least` up to, not including, `end`.
     pub fn between(&mut self, least: u64, end: u64) -> u64 {
-        least + self.next() % (end - least)
+        least + self.word() % (end - least)
     }
 
     /// Fisher and Yates.
@@ -38,7 +42,7 @@ mod tests {
             let mut random = Random::new(seed);
             let mut items: Vec<u64> = (0..50).collect();
             random.shuffle(&mut items);
-            (random.next(), items)
+            (random.word(), items)
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
@@ -46,6 +50,6 @@ mod tests {
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());
         // The first output of the reference implementation for the seed 0.
-        assert_eq!(Random::new(0).next(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(Random::new(0).word(), 0xe220_a839_7b1d_cdaf);
     }
 }
