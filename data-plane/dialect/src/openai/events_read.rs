@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::calls::Calls;
-use super::message_read::{OPAQUE, Piece, citations, images, is_first, pieces};
+use super::message_read::{OPAQUE, Piece, citations, images, is_first, pieces, speech};
 use super::{finish, reasoning};
 use crate::json::{Members, Node, ScanLimits, Tree};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Finish, Key, Opened, Reasoning, Text};
@@ -20,6 +20,8 @@ pub struct EventsReader {
     finish: Option<Text>,
     /// Blocks that came whole.
     wholes: u32,
+    /// The answer is spoken, too.
+    has_spoken: bool,
     limit: usize,
 }
 
@@ -34,6 +36,7 @@ impl EventsReader {
             model: None,
             finish: None,
             wholes: 0,
+            has_spoken: false,
             limit,
         }
     }
@@ -111,6 +114,10 @@ impl EventsReader {
         }
         for raw in images(source, delta) {
             self.whole(Opened::Foreign { kind: Text::word("image_url"), raw }, out)?;
+        }
+        // Sound comes in many pieces; one block stands for all of it.
+        if let Some(raw) = speech(source, delta).filter(|_| !std::mem::replace(&mut self.has_spoken, true)) {
+            self.whole(Opened::Foreign { kind: Text::word("audio"), raw }, out)?;
         }
         let Some(Tree { node: Node::Array(items), .. }) = delta.get("tool_calls") else { return Ok(()) };
         for item in items {

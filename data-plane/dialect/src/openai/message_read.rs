@@ -78,6 +78,7 @@ fn blocks(source: &Bytes, said: &Members<'_>, id: Option<&Text>) -> Vec<Block> {
         blocks.push(Block::new(Content::Refusal(refusal)));
     }
     blocks.extend(images(source, said).map(|raw| Block::new(Content::Foreign { kind: Text::word("image_url"), raw })));
+    blocks.extend(speech(source, said).map(|raw| Block::new(Content::Foreign { kind: Text::word("audio"), raw })));
     if let Some(Tree { node: Node::Array(calls), .. }) = said.get("tool_calls") {
         blocks.extend(calls.iter().zip(0..).filter_map(|(tree, at)| call(source, tree, at, id)));
     }
@@ -132,6 +133,14 @@ pub(super) fn citations(source: &Bytes, said: &Members<'_>) -> Vec<Raw> {
         Some(Node::Array(annotations)) => annotations.iter().map(|tree| Raw::of(source, tree)).filter(Raw::is_object).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The `audio` of a spoken answer, which no other dialect has; some providers send an empty one with every answer.
+pub(super) fn speech(source: &Bytes, said: &Members<'_>) -> Option<Raw> {
+    let tree = said.get("audio")?;
+    let Node::Object(audio) = &tree.node else { return None };
+    let says = |name| reasoning::string(source, audio, name).is_some_and(|text| !text.is_empty());
+    (says("data") || says("transcript")).then(|| Raw::of(source, tree))
 }
 
 /// OpenRouter's `images`, which no other dialect has.

@@ -121,6 +121,17 @@ fn rows() -> Vec<Row> {
             ],
             Some(Finish::Stop),
         ),
+        (
+            json!({"content": null, "audio": {"data": "UklG", "id": "a", "transcript": "A foghorn."}}),
+            Some("stop"),
+            vec![Content::Foreign {
+                kind: text("audio"),
+                raw: Raw::written(&br#"{"data":"UklG","id":"a","transcript":"A foghorn."}"#[..]),
+            }],
+            Some(Finish::Stop),
+        ),
+        // Snowflake says so with every answer.
+        (json!({"content": "x", "audio": {"data": "", "id": "", "transcript": ""}}), Some("stop"), vec![words("x")], Some(Finish::Stop)),
     ]
 }
 
