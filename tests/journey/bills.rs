@@ -158,3 +158,50 @@ fn a_caller_who_hangs_up_is_billed_by_the_rule_of_the_provider() {
         }
     }
 }
+
+#[test]
+fn an_open_stream_of_a_revoked_key_ends_with_an_error_and_its_bill() {
+    let fixture = Fixture::start();
+    let mut events = Vec::new();
+    {
+        let mut client = fixture.client();
+        let request = fixture.chat(&body("sandbox/stream-20x50ms", true, json!({ "only": ["here"] })));
+        let mut stream = client.open(&request).expect("a stream");
+        stream.event().expect("an event").expect("one at least");
+        fixture.revoked.store(true, std::sync::atomic::Ordering::Relaxed);
+        while let Some(event) = stream.event().expect("whole events") {
+            events.push(event.data);
+        }
+    }
+    assert!(events.len() < 10, "{events:?}");
+    assert_eq!(events.last().map(String::as_str), Some("[DONE]"), "{events:?}");
+    let error: Value = serde_json::from_str(&events[events.len() - 2]).expect("a chunk");
+    assert_eq!(error["error"]["metadata"]["error_type"], "authentication", "{error}");
+    let (ends, records) = fixture.ends();
+    let usage = records[0].usage.expect("the sandbox's own books");
+    let whole = usage.prompt as i64 * INPUT + usage.completion as i64 * OUTPUT;
+    let seen: Vec<_> = ends.iter().map(|end| (end.kind, end.event.outcome.as_str(), end.event.amount_picousd)).collect();
+    assert_eq!(seen, [(Kind::Settled, "key_revoked", whole)]);
+}
+
+#[test]
+fn a_stream_in_place_of_a_whole_answer_is_billed_by_what_it_tells() {
+    let text = r#"data: {"id":"c-1","choices":[{"index":0,"delta":{"content":"12345678"},"finish_reason":"stop"}]}"#;
+    let usage = r#"data: {"id":"c-1","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
+    for (frames, kind) in [
+        (format!("{text}\n\n{usage}\n\ndata: [DONE]\n\n"), Kind::Settled),
+        (format!("{text}\n\ndata: [DONE]\n\n"), Kind::Partial),
+        (": nothing\n\n".to_owned(), Kind::Orphaned),
+    ] {
+        let reply = move || Reply::stream([Step::send(frames.clone())], None);
+        let provider = Provider::spawn_thread(Options::default(), Script::by_model().otherwise(move |_| reply())).expect("a provider");
+        let fixture = Fixture::beside(Limits::default(), Some(&provider.base_url().to_string()));
+        let answer = fixture.send(&fixture.chat(&body("sandbox/chat", false, json!({ "only": ["beside"] }))));
+        assert_eq!(answer.head.status, 502, "{kind:?}");
+        let (ends, _) = fixture.ends();
+        assert_eq!((ends.len(), ends[0].kind, ends[0].event.outcome.as_str()), (1, kind, "misplaced_form"));
+        if kind == Kind::Settled {
+            assert_eq!(ends[0].event.amount_picousd, 10 * INPUT + 5 * OUTPUT);
+        }
+    }
+}

@@ -1,6 +1,13 @@
 //! A proxy in this process, the sandbox on a thread of its own, and a configuration that leads from one to the other.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use prost::Message;
 use waybill_meter::{Options, Spool, tally::orphan_of};
@@ -30,10 +37,12 @@ pub struct Fixture {
     pub proxy: Option<Proxy>,
     pub sandbox: Sandbox,
     pub key: String,
+    /// The key is revoked.
+    pub revoked: Arc<AtomicBool>,
     folder: tempfile::TempDir,
 }
 
-struct Fixed(Arc<Snapshot>);
+struct Fixed(Arc<Snapshot>, Arc<AtomicBool>);
 
 impl Configuration for Fixed {
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -41,11 +50,11 @@ impl Configuration for Fixed {
     }
 
     fn deny_epoch(&self) -> u64 {
-        0
+        u64::from(self.1.load(Ordering::Relaxed))
     }
 
-    fn is_denied(&self, _: &str) -> bool {
-        false
+    fn is_denied(&self, key_uid: &str) -> bool {
+        key_uid == "uid-first" && self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -94,12 +103,13 @@ impl Fixture {
         let (spool, _) =
             Spool::start(Options { max_end_bytes: 4096, ..Options::new(folder.path()) }, [0; 16], |intent| orphan_of(intent.payload))
                 .expect("a spool");
+        let revoked = Arc::new(AtomicBool::new(false));
         let settings = Settings {
             listen: "127.0.0.1:0".parse().expect("an address"),
             workers: 1,
             limits,
             peppers: vec![pepper],
-            configuration: Arc::new(Fixed(Arc::new(compiled.snapshot))),
+            configuration: Arc::new(Fixed(Arc::new(compiled.snapshot), Arc::clone(&revoked))),
             books: Arc::new(NoBooks),
             spool,
             process: 0xabc,
@@ -107,7 +117,7 @@ impl Fixture {
             strict: false,
             seed: 42,
         };
-        Self { proxy: Some(Proxy::start(settings).expect("a proxy")), sandbox, key, folder }
+        Self { proxy: Some(Proxy::start(settings).expect("a proxy")), sandbox, key, revoked, folder }
     }
 
     pub fn address(&self) -> SocketAddr {

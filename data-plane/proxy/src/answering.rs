@@ -1,6 +1,6 @@
 //! An attempt that a provider answers: what was sent is billed, and what may be shown goes to the caller.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -17,9 +17,10 @@ use crate::{
     attempts::Accepted,
     carriage::Carriage,
     failing::{Went, barren, failed, judged, lost, withheld},
-    flight::{Flight, Tap, Trouble, whole_end},
+    flight::{Flight, Tap, whole_end},
     relay::{Relay, Showing, Teller},
     surface::Surface,
+    trouble::Trouble,
     worker::Worker,
 };
 
@@ -155,7 +156,8 @@ pub(crate) async fn streamed(
         break;
     }
     failpoint("attempt.first_token");
-    let showing = Showing { earlier_picousd: earlier, cost: accepted.cost, teller: accepted.teller(worker) };
+    let showing =
+        Showing { earlier_picousd: earlier, cost: accepted.cost, teller: accepted.teller(worker), key: Arc::clone(&accepted.key) };
     let headers = (!carriage.is_translated()).then_some(headers);
     Ok(answered(accepted, Answer::Stream(Box::new(Relay::new(flight, showing, first, over))), headers, &carriage.notices))
 }

@@ -1,16 +1,18 @@
 //! An attempt that failed: its end is written, its error is told in the caller's words, and whether another may be tried is decided.
 
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use waybill_dialect::{Classified, Ending, ErrorBody, ErrorHeaders, ErrorType, classify, read_answer};
+use waybill_dialect::{Classified, Dialect, Ending, ErrorBody, ErrorHeaders, ErrorType, Stream, StreamOptions, classify, read_answer};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::Endpoint;
 use waybill_route::Class;
 
 use crate::{
     answer::Answer,
-    attempt::NotWritten,
-    flight::{Flight, Here, Tap, Trouble, is_free, whole_end},
+    attempt::{Attempt, NotWritten, Written},
+    flight::{Flight, Tap, is_free, whole_end},
     outbound::dialect_of,
+    trouble::{Here, Trouble},
 };
 
 /// Longest error answer of a provider that is read.
@@ -127,14 +129,30 @@ pub(crate) async fn misplaced(mut flight: Flight, what: &str) -> Result<Went, Er
     let inner = flight.inner();
     let status = inner.status;
     let dialect = dialect_of(&inner.attempt.endpoint);
-    let written = match body.as_deref().map(|body| read_answer(dialect, body)) {
-        Ok(Ok(answer)) => whole_end(&mut inner.attempt, &answer, status, "misplaced_form"),
-        _ => inner.attempt.orphaned(Facts { outcome: "misplaced_form", status, ..Facts::default() }),
+    let written = match body.as_ref().map(|body| (read_answer(dialect, body), body)) {
+        Ok((Ok(answer), _)) => whole_end(&mut inner.attempt, &answer, status, "misplaced_form"),
+        Ok((Err(_), body)) => events_end(&mut inner.attempt, dialect, body, status),
+        Err(_) => inner.attempt.orphaned(Facts { outcome: "misplaced_form", status, ..Facts::default() }),
     };
     let cost_picousd = written.map_err(|error| withheld(&error))?.cost_picousd;
     let provider = inner.attempt.endpoint.provider.display_name.clone();
     let error = ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider {provider} sent {what}."));
     Ok(failed(error, Class::Malformed, cost_picousd))
+}
+
+/// Writes the end of an attempt whose whole answer came as events, if it is any.
+fn events_end(attempt: &mut Attempt, dialect: Dialect, body: &Bytes, status: u16) -> Result<Written, NotWritten> {
+    let mut stream = Stream::new(dialect, StreamOptions { frame_bytes: body.len(), ..StreamOptions::default() });
+    let mut unseen = Vec::new();
+    let _ = stream.push(body, &mut unseen);
+    stream.finish(&mut unseen);
+    attempt.mark_tier(stream.service_tier());
+    let facts = Facts { outcome: "misplaced_form", status, ..Facts::default() };
+    match stream.usage() {
+        Some(reading) => attempt.settled(reading, facts),
+        None if stream.output_started() => attempt.partial(stream.output().bytes(), facts),
+        None => attempt.orphaned(facts),
+    }
 }
 
 /// A stream that ended without any output: an error, an empty answer, or one that is whole all the same (a tool's silence, a length of 0).

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
-use waybill_dialect::{Answer, Ending, Passage, Step, StreamFault, read_answer};
+use waybill_dialect::{Answer, Ending, Passage, Step, read_answer};
 use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::{Endpoint, HangUp};
@@ -22,54 +22,8 @@ use crate::{
     attempt::{Attempt, NotWritten, Written},
     deadline::Deadline,
     outbound::dialect_of,
+    trouble::{Here, Trouble},
 };
-
-/// What went wrong after the request had left.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    #[error(transparent)]
-    Upstream(#[from] waybill_upstream::Failure),
-    #[error("nothing came within {0:?} (limit {1})")]
-    Timeout(Duration, &'static str),
-    #[error("the answer is longer than {0} bytes (limit answer_bytes)")]
-    TooLarge(usize),
-    #[error(transparent)]
-    Stream(#[from] StreamFault),
-}
-
-impl Trouble {
-    /// The word for events.
-    pub(crate) const fn outcome(&self) -> &'static str {
-        match self {
-            Self::Upstream(failure) => failure.kind.name(),
-            Self::Timeout(..) => "timeout",
-            Self::TooLarge(_) | Self::Stream(StreamFault::Frame(_)) => "limit",
-            Self::Stream(StreamFault::Disorder(_)) => "malformed",
-        }
-    }
-}
-
-/// How an attempt ended on this side of the gateway, if nothing went wrong on the other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Here {
-    /// The caller waited to the end.
-    Complete,
-    /// The caller has gone.
-    HungUp,
-    /// The gateway stopped reading, as when the drain time is over.
-    Abandoned,
-}
-
-impl Here {
-    /// The word for events.
-    const fn outcome(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::HungUp => "client_hang_up",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
 
 /// What reads the usage out of the bytes.
 pub(crate) enum Tap {
@@ -87,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) ended: bool,
     deadline: Deadline,
     last: Instant,
+    /// How it ends on this side if it is dropped while it is open.
+    left: Here,
 }
 
 /// See the module.
@@ -95,7 +51,16 @@ pub(crate) struct Flight(Option<Box<Inner>>);
 impl Flight {
     pub(crate) fn new(attempt: Attempt, exchange: Exchange, tap: Tap) -> Self {
         let last = Instant::now();
-        Self(Some(Box::new(Inner { attempt, exchange, tap, status: 0, ended: false, deadline: Deadline::default(), last })))
+        Self(Some(Box::new(Inner {
+            attempt,
+            exchange,
+            tap,
+            status: 0,
+            ended: false,
+            deadline: Deadline::default(),
+            last,
+            left: Here::HungUp,
+        })))
     }
 
     /// The flight's parts. It has them until it is dropped.
@@ -205,6 +170,11 @@ impl Inner {
         self.ended = true;
     }
 
+    /// Nobody may have the rest: it is read and billed as for a caller who has gone.
+    pub(crate) const fn revoke(&mut self) {
+        self.left = Here::Revoked;
+    }
+
     /// The provider is known not to bill answers of this status that come without usage.
     fn is_free(&self) -> bool {
         is_free(&self.attempt.endpoint, self.status)
@@ -245,8 +215,8 @@ impl Inner {
         let answer_bytes = self.attempt.worker().limits().answer_bytes;
         let trouble = poll_fn(|context| self.poll_to_end(context, answer_bytes)).await.err();
         let written = match self.tap {
-            Tap::Stream(_) => self.close_stream(trouble.as_ref(), Here::HungUp),
-            Tap::Whole(_) => self.close_whole(trouble.as_ref(), Here::HungUp),
+            Tap::Stream(_) => self.close_stream(trouble.as_ref(), self.left),
+            Tap::Whole(_) => self.close_whole(trouble.as_ref(), self.left),
         };
         if let Err(error) = written {
             tracing::error!(attempt = %self.attempt.id(), %error, "the attempt of a caller who hung up is left to recovery");
@@ -290,8 +260,8 @@ impl Inner {
             Tap::Whole(_) => 0,
         };
         let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.provider().usage().is_some());
-        let facts = Facts { outcome: "client_hang_up", status: self.status, ..Facts::default() };
-        let written = if has_usage { self.close_stream(None, Here::HungUp) } else { self.attempt.partial(output, facts) };
+        let facts = Facts { outcome: self.left.outcome(), status: self.status, ..Facts::default() };
+        let written = if has_usage { self.close_stream(None, self.left) } else { self.attempt.partial(output, facts) };
         if let Err(error) = written {
             tracing::error!(attempt = %self.attempt.id(), %error, "a cancelled attempt is left to recovery");
         }

@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //! - [`Proxy`], [`Settings`]: start and stop. `worker`: what one thread owns.
-//! - `stack`: from a request to its answer; the only file that joins the rooms. `surface`: paths. `models`, `account`: answers that are not calls.
+//! - `stack`: from a request to its answer; the only file that joins the rooms. `surface`: paths. `models`, `account`, `count`: answers that are not
+//!   calls.
 //! - `attempts`: one after another until one answers; `answering`: the one that does; `failing`: those that do not. `attempt`: from the intent to
-//!   the one end. `flight`: an attempt under way, and what becomes of it when its caller goes. `relay`: a stream on its way to the caller. `waiting`: before it has
-//!   begun.
-//!   `outbound`: the request towards a provider.
+//!   the one end. `flight`: an attempt under way, and what becomes of it when its caller goes; `trouble`: how one ends that does not end well. `relay`:
+//!   a stream on its way to the caller; `waiting`: before it has begun. `carriage`: the request as one endpoint is to get it; `outbound`: with its
+//!   path and headers.
 //! - [`Configuration`], [`Books`]: what the proxy needs of others, as contracts. [`Counters`], [`Refusals`]: what it tells of itself.
 //!
 //! # Invariants
@@ -35,6 +36,7 @@ mod relay;
 mod stack;
 mod start;
 mod surface;
+mod trouble;
 mod waiting;
 mod worker;
 

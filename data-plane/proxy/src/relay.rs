@@ -6,18 +6,21 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use waybill_dialect::{Dialect, Ending, ErrorBody, ErrorType, Step, error_frames};
+use waybill_front::Denied;
 use waybill_meter::{Durable, failpoint};
-
+use waybill_model::snapshot::ApiKey;
 use waybill_route::{Class, Outcome};
 
 use crate::{
     failing::class_of,
-    flight::{Flight, Here, Tap, Trouble},
+    flight::{Flight, Tap},
+    trouble::{Here, Trouble},
     worker::Watch,
 };
 
@@ -28,6 +31,8 @@ pub(crate) struct Showing {
     /// The cost is spliced in.
     pub(crate) cost: bool,
     pub(crate) teller: Teller,
+    /// Whose answer it is.
+    pub(crate) key: Arc<ApiKey>,
 }
 
 /// Tells an error after the head has gone out: in-band, in the caller's dialect, as the end of the stream.
@@ -57,12 +62,14 @@ pub(crate) struct Relay {
     over: Option<Result<Step, Trouble>>,
     /// The breaker's view; dropped with a caller who hangs up, it says nothing.
     watch: Option<Watch>,
+    /// State of the deny overlay when the key was looked up last.
+    deny_epoch: Option<u64>,
 }
 
 impl Relay {
     /// Goes on with a flight whose first frames have come; `over` tells how its last step ended it, if one did.
     pub(crate) fn new(flight: Flight, showing: Showing, first: Vec<Bytes>, over: Option<Result<Step, Trouble>>) -> Self {
-        Self { flight, showing, out: first.into(), durable: None, closed: false, over, watch: None }
+        Self { flight, showing, out: first.into(), durable: None, closed: false, over, watch: None, deny_epoch: None }
     }
 
     /// Tells the breaker how it ends.
@@ -103,8 +110,20 @@ impl Relay {
                     let _ = inner.poll_pieces(context, &mut Vec::new());
                 }
                 self.close(step.err());
+            } else if self.is_revoked() {
+                self.closed = true;
+                self.flight.inner().revoke();
+                self.out.clear();
+                self.fail(&Denied::Disabled.error());
             }
         }
+    }
+
+    /// The key was revoked; looked up anew only when some key was.
+    fn is_revoked(&mut self) -> bool {
+        let worker = self.flight.inner().attempt.worker();
+        let epoch = worker.deny_epoch();
+        self.deny_epoch.replace(epoch) != Some(epoch) && worker.is_denied(&self.showing.key.uid)
     }
 
     /// Writes the end, then lets the terminal part go.
