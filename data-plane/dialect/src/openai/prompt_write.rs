@@ -15,6 +15,8 @@ use crate::target::AsksUsage;
 
 /// OpenAI's limit.
 const MOST_STOPS: usize = 4;
+/// The most characters of `user`: OpenAI takes 64, OpenRouter and Z.ai 128; beyond it they refuse the request.
+const LONGEST_USER: usize = 64;
 
 /// Writes the request that `carrier` is to get, and what could not be carried as it was.
 ///
@@ -136,8 +138,13 @@ impl Translation<'_> {
     }
 
     fn caller(&mut self, prompt: &Prompt, json: &mut Writer) {
-        if let Some(user) = &prompt.user {
-            json.key("user").escaped(user.escaped());
+        match &prompt.user {
+            // An agent's name for its user is a text of some 170 characters, and all that it asked would be refused for it.
+            Some(user) if user.decode().chars().count() > LONGEST_USER => {
+                self.drop("metadata.user_id", "chat completions take at most 64 characters");
+            }
+            Some(user) => json.key("user").escaped(user.escaped()),
+            None => {}
         }
         match prompt.service_tier.as_ref().map(Text::decode).as_deref() {
             None => {}

@@ -83,6 +83,13 @@ fn parameters_are_carried_approximated_or_dropped_with_a_word() {
         (json!({"top_k": 5}), PLAIN, json!({"top_k": null}), &["top_k: dropped, chat completions have none"]),
         (json!({"stop_sequences": ["a", "b"]}), PLAIN, json!({"stop": ["a", "b"]}), &[]),
         (json!({"metadata": {"user_id": "u"}}), PLAIN, json!({"user": "u"}), &[]),
+        (json!({"metadata": {"user_id": "ü".repeat(64)}}), PLAIN, json!({"user": "ü".repeat(64)}), &[]),
+        (
+            json!({"metadata": {"user_id": "u".repeat(65)}}),
+            PLAIN,
+            json!({"user": null}),
+            &["metadata.user_id: dropped, chat completions take at most 64 characters"],
+        ),
         (json!({"service_tier": "auto"}), PLAIN, json!({"service_tier": "auto"}), &[]),
         (json!({"service_tier": "standard_only"}), PLAIN, json!({"service_tier": "default"}), &[]),
         (
