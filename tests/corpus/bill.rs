@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use waybill_proto::usage::v1::Event;
 
+use crate::dialect::Dialect;
 use crate::reader::Usage;
 
 /// Meter, price in USD per million as configured, and the same in pico-USD per token: written by hand, so that no price code is trusted
@@ -30,6 +31,7 @@ pub struct Classes {
     pub input: u64,
     pub cache_read: u64,
     pub cache_write: u64,
+    pub cache_write_1h: u64,
     pub audio_input: u64,
     pub output: u64,
     pub reasoning: u64,
@@ -91,9 +93,60 @@ pub const ARITHMETIC: [Row; 5] = [
     },
 ];
 
+/// Needed where it is found.
+const BESIDE_THE_ANSWER: Row = Row {
+    name: "rounds beside the answer",
+    reason: "Anthropic: what an advisor read and wrote, and what a compaction did, is told in iterations only and billed beside the answer",
+    applies: |_| true,
+    apply: |_, _| (),
+};
+
 impl Classes {
     /// The classes of a usage, and the row that was needed.
-    pub fn of(usage: Usage, raw: &Value) -> (Self, Option<&'static Row>) {
+    pub fn of(dialect: Dialect, usage: Usage, raw: &Value) -> (Self, Option<&'static Row>) {
+        match dialect {
+            Dialect::OpenAi => Self::of_parts(usage, raw),
+            Dialect::Anthropic => Self::of_disjoint(raw),
+        }
+    }
+
+    /// Anthropic counts the cache beside the input; thoughts are part of the output.
+    fn of_disjoint(raw: &Value) -> (Self, Option<&'static Row>) {
+        let mut classes = Self::of_one(raw);
+        let rounds = raw.get("iterations").and_then(Value::as_array).into_iter().flatten();
+        let beside = rounds.filter(|round| round["type"] == "compaction" || round["type"] == "advisor_message").map(Self::of_one);
+        let mut row = None;
+        for other in beside {
+            row = Some(&BESIDE_THE_ANSWER);
+            classes.input += other.input;
+            classes.cache_read += other.cache_read;
+            classes.cache_write += other.cache_write;
+            classes.cache_write_1h += other.cache_write_1h;
+            classes.output += other.output;
+            classes.reasoning += other.reasoning;
+        }
+        (classes, row)
+    }
+
+    fn of_one(raw: &Value) -> Self {
+        let count = |path: &[&str]| path.iter().try_fold(raw, |value, name| value.get(name)).and_then(Value::as_u64).unwrap_or(0);
+        let written = count(&["cache_creation_input_tokens"]);
+        let for_an_hour = count(&["cache_creation", "ephemeral_1h_input_tokens"]);
+        let thoughts = count(&["output_tokens_details", "thinking_tokens"]);
+        Self {
+            input: count(&["input_tokens"]),
+            cache_read: count(&["cache_read_input_tokens"]),
+            cache_write: written - for_an_hour,
+            cache_write_1h: for_an_hour,
+            output: count(&["output_tokens"]) - thoughts,
+            reasoning: thoughts,
+            searches: count(&["server_tool_use", "web_search_requests"]),
+            ..Self::default()
+        }
+    }
+
+    /// In the other dialect counts are parts of sums.
+    fn of_parts(usage: Usage, raw: &Value) -> (Self, Option<&'static Row>) {
         let detail = |outer: &str, name: &str| raw.get(outer).and_then(|inner| inner.get(name)).and_then(Value::as_u64).unwrap_or(0);
         let sum = usage.input + usage.output;
         let told = Told {
@@ -108,6 +161,7 @@ impl Classes {
             input: usage.input.saturating_sub(told.cache + told.audio_input),
             cache_read: usage.cache_read.unwrap_or(0),
             cache_write: usage.cache_write.unwrap_or(0),
+            cache_write_1h: 0,
             audio_input: told.audio_input,
             output: usage.output.saturating_sub(told.reasoning + told.audio_output),
             reasoning: told.reasoning,
@@ -122,7 +176,7 @@ impl Classes {
     }
 
     pub const fn total_input(&self) -> u64 {
-        self.input + self.cache_read + self.cache_write + self.audio_input
+        self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
     }
 
     pub const fn total_output(&self) -> u64 {
@@ -151,6 +205,7 @@ impl Classes {
             ("input", self.input),
             ("cache_read", self.cache_read),
             ("cache_write_5m", self.cache_write),
+            ("cache_write_1h", self.cache_write_1h),
             ("audio_input", self.audio_input),
             ("output", self.output),
             ("reasoning", self.reasoning),

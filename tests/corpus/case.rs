@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use waybill_sandbox::Recording;
 
+use crate::dialect::Dialect;
 use crate::errors::{self, Expected};
 use crate::folder::{Folder, Interaction, WildError};
 use crate::reader::Reading;
@@ -21,8 +22,12 @@ const TELLS_USAGE: [&str; 1] = ["mistral"];
 pub struct Case {
     pub id: String,
     pub provider: String,
-    /// What the caller sends, but for model and options.
+    /// The provider's.
+    pub dialect: Dialect,
+    /// What the caller sends in the same dialect, but for model and options.
     pub body: Value,
+    /// The body was recorded, not made up.
+    pub is_request: bool,
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub served: Vec<u8>,
@@ -54,6 +59,11 @@ impl Case {
         self.body.get("stream") == Some(&Value::Bool(true))
     }
 
+    /// A turn that is no object: what is read here decides over money, so it is refused before any provider sees it.
+    pub fn is_senseless(&self) -> bool {
+        self.body["messages"].as_array().is_some_and(|turns| turns.iter().any(|turn| !turn.is_object()))
+    }
+
     pub fn recording(&self) -> Recording {
         Recording {
             status: http::StatusCode::from_u16(self.status).unwrap_or(http::StatusCode::IM_A_TEAPOT),
@@ -66,107 +76,186 @@ impl Case {
     /// Where the frame of the error begins.
     pub fn error_at(&self) -> usize {
         let frames = splice::frames(&self.served);
-        frames.iter().take_while(|frame| Reading::stream(frame).error.is_none()).map(|frame| frame.len()).sum()
+        frames.iter().take_while(|frame| Reading::stream(self.dialect, frame).error.is_none()).map(|frame| frame.len()).sum()
     }
 }
 
 /// All cases of a folder; ids of what the table of errors has no row for.
 pub fn all(folder: Folder) -> (Vec<Case>, Vec<String>) {
     let (mut cases, mut unknown) = (Vec::new(), Vec::new());
+    let mut errors: Vec<Quoted> = folder.wild.iter().map(Quoted::of_wild).collect();
+    let recorded_errors = folder.spoken.iter().map(|(_, interaction)| interaction).chain(&folder.foreign_errors);
+    errors.extend(recorded_errors.filter_map(Quoted::of_recorded));
     let mut keep = |id: String, case: Option<Case>| match case {
         Some(case) => cases.push(case),
         None => unknown.push(id),
     };
-    for interaction in folder.chats {
-        keep(interaction.id.clone(), recorded(interaction));
+    for (dialect, interaction) in folder.spoken {
+        keep(interaction.id.clone(), recorded(dialect, interaction, true));
+    }
+    for (dialect, interaction) in folder.answers {
+        keep(interaction.id.clone(), recorded(dialect, interaction, false));
     }
     for interaction in folder.foreign_errors {
-        let interaction = with_plain_request(interaction);
-        keep(interaction.id.clone(), recorded(interaction));
+        let request = Dialect::OpenAi.plain_request(false, &[]);
+        let interaction = Interaction { request: crate::folder::Asked { body: request }, ..interaction };
+        keep(interaction.id.clone(), recorded(Dialect::OpenAi, interaction, false));
     }
-    for wild in &folder.wild {
-        for (form, case) in wild_cases(wild) {
-            keep(format!("{}-{form}", wild.id), case);
+    for quoted in &errors {
+        for dialect in Dialect::ALL {
+            for (form, case) in quoted.cases(dialect) {
+                keep(format!("{}-{form}-{}", quoted.id, dialect.name()), case);
+            }
         }
     }
     (cases, unknown)
 }
 
-fn recorded(interaction: Interaction) -> Option<Case> {
+fn recorded(dialect: Dialect, interaction: Interaction, is_request: bool) -> Option<Case> {
     let Interaction { id, provider, request, response, expect, .. } = interaction;
     let served = response.bytes();
     let expect = expect.unwrap_or_default();
     let kind = if response.status >= 400 {
-        let body = serde_json::from_slice(&served).unwrap_or_else(|_| String::from_utf8_lossy(&served).into());
-        Kind::Refused(errors::expected(response.status, &body)?)
+        Kind::Refused(errors::expected(response.status, &error_body(&served))?)
     } else {
-        kind_of_success(response.is_sse, &served)?
+        kind_of_success(dialect, response.is_sse, &served)?
     };
     let (status, headers, is_sse) = (response.status, response.headers, response.is_sse);
-    Some(Case { id, provider, body: request.body, status, headers, served, is_sse, kind, expect, is_interaction: true })
+    Some(Case {
+        id,
+        provider,
+        dialect,
+        body: request.body,
+        is_request,
+        status,
+        headers,
+        served,
+        is_sse,
+        kind,
+        expect,
+        is_interaction: true,
+    })
+}
+
+fn error_body(served: &[u8]) -> Value {
+    serde_json::from_slice(served).unwrap_or_else(|_| String::from_utf8_lossy(served).into())
 }
 
 /// A 2xx answer, which may hold an error.
-fn kind_of_success(is_sse: bool, served: &[u8]) -> Option<Kind> {
-    let read = if is_sse { Reading::stream(served) } else { Reading::whole(served)? };
+fn kind_of_success(dialect: Dialect, is_sse: bool, served: &[u8]) -> Option<Kind> {
+    let read = Reading::of(dialect, is_sse, served)?;
     let Some(error) = &read.error else { return Some(Kind::Answer) };
     let expected = errors::expected_in_stream(error)?;
     Some(if is_sse && read.has_output() { Kind::Broken(expected) } else { Kind::Refused(expected) })
 }
 
-fn with_plain_request(mut interaction: Interaction) -> Interaction {
-    interaction.request.body = plain_request(false);
-    interaction
-}
-
-fn plain_request(stream: bool) -> Value {
-    json!({ "messages": [{ "role": "user", "content": "Is anybody there?" }], "stream": stream })
-}
-
 /// What was written before an error broke in.
 const BEGUN: &str = "One moment, I am";
 
-fn begun() -> String {
-    let chunk = |delta: Value| {
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
-        json!({ "id": "chatcmpl-broken", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice] })
-    };
+fn begun(dialect: Dialect) -> String {
     let (first, second) = BEGUN.split_at(BEGUN.len() / 2);
-    let deltas = [json!({ "role": "assistant", "content": "" }), json!({ "content": first }), json!({ "content": second })];
-    deltas.into_iter().map(|delta| format!("data: {}\n\n", chunk(delta))).collect()
-}
-
-/// A quoted error as an answer to a whole and to a streamed request, as the first thing in a stream, and after output.
-fn wild_cases(wild: &WildError) -> Vec<(&'static str, Option<Case>)> {
-    let mut cases = Vec::new();
-    let event = match (&wild.event, &wild.data) {
-        (Some(name), Some(data)) => format!("event: {name}\ndata: {data}\n\n"),
-        // An object that does not say `error` is known as an error by the event only.
-        _ if wild.body.get("error").is_none() => format!("event: error\ndata: {}\n\n", wild.body),
-        _ => format!("data: {}\n\n", wild.body),
-    };
-    let told = wild.data.as_ref().map_or_else(|| wild.body.clone(), |data| serde_json::from_str(data).unwrap_or_default());
-    let case = |form: &str, stream, status, headers: &BTreeMap<String, String>, served: String, is_sse, kind| Case {
-        id: format!("{}-{form}", wild.id),
-        provider: wild.provider.clone(),
-        body: plain_request(stream),
-        status,
-        headers: headers.clone(),
-        served: served.into_bytes(),
-        is_sse,
-        kind,
-        expect: json!({ "text": BEGUN, "usage": null }),
-        is_interaction: false,
-    };
-    if wild.kind != "sse" {
-        for (form, stream) in [("whole", false), ("stream", true)] {
-            let expected = errors::expected(wild.status, &wild.body).map(Kind::Refused);
-            cases.push((form, expected.map(|kind| case(form, stream, wild.status, &wild.headers, wild.body.to_string(), false, kind))));
+    match dialect {
+        Dialect::OpenAi => {
+            let chunk = |delta: Value| {
+                let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
+                json!({ "id": "chatcmpl-broken", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice] })
+            };
+            let deltas = [json!({ "role": "assistant", "content": "" }), json!({ "content": first }), json!({ "content": second })];
+            deltas.into_iter().map(|delta| format!("data: {}\n\n", chunk(delta))).collect()
+        }
+        Dialect::Anthropic => {
+            let usage = json!({ "input_tokens": 5, "output_tokens": 1 });
+            let message = json!({
+                "id": "msg_broken", "type": "message", "role": "assistant", "model": "m", "content": [],
+                "stop_reason": null, "stop_sequence": null, "usage": usage,
+            });
+            let delta = |text: &str| json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } });
+            let events = [
+                json!({ "type": "message_start", "message": message }),
+                json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+                delta(first),
+                delta(second),
+            ];
+            events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
         }
     }
-    let none = BTreeMap::new();
-    let expected = errors::expected_in_stream(&told);
-    cases.push(("first", expected.map(|error| case("first", true, 200, &none, event.clone(), true, Kind::Refused(error)))));
-    cases.push(("after-output", expected.map(|error| case("after-output", true, 200, &none, begun() + &event, true, Kind::Broken(error)))));
-    cases
+}
+
+/// An error that is served in every form and dialect.
+struct Quoted {
+    id: String,
+    provider: String,
+    /// As the whole answer it was; `None` if it was only ever seen inside a stream.
+    status: Option<u16>,
+    headers: BTreeMap<String, String>,
+    body: Value,
+    /// Type and payload of the event it was, if it was one.
+    event: Option<(String, String)>,
+}
+
+impl Quoted {
+    fn of_wild(wild: &WildError) -> Self {
+        let event = wild.event.clone().zip(wild.data.clone());
+        let body = event.as_ref().map_or_else(|| wild.body.clone(), |(_, data)| serde_json::from_str(data).unwrap_or_default());
+        let status = (wild.kind != "sse").then_some(wild.status);
+        Self { id: wild.id.clone(), provider: wild.provider.clone(), status, headers: wild.headers.clone(), body, event }
+    }
+
+    /// A recorded error answer that is JSON.
+    fn of_recorded(interaction: &Interaction) -> Option<Self> {
+        let response = &interaction.response;
+        let body = serde_json::from_slice(&response.bytes()).ok().filter(|_| response.status >= 400)?;
+        let (id, provider) = (interaction.id.clone(), interaction.provider.clone());
+        Some(Self { id, provider, status: Some(response.status), headers: response.headers.clone(), body, event: None })
+    }
+
+    /// The event that tells it in a stream.
+    fn frame(&self, dialect: Dialect) -> String {
+        let body = &self.body;
+        match (&self.event, dialect) {
+            (Some((name, data)), _) => format!("event: {name}\ndata: {data}\n\n"),
+            (None, Dialect::OpenAi) if body.get("error").is_some() => format!("data: {body}\n\n"),
+            // An object that does not say `error` is known as an error by the event only.
+            (None, Dialect::OpenAi) => format!("event: error\ndata: {body}\n\n"),
+            (None, Dialect::Anthropic) => {
+                let mut told = body.clone();
+                if told.get("error").is_some() {
+                    told["type"] = "error".into();
+                }
+                format!("event: error\ndata: {told}\n\n")
+            }
+        }
+    }
+
+    /// As an answer to a whole and to a streamed request, as the first thing in a stream, and after output.
+    fn cases(&self, dialect: Dialect) -> Vec<(&'static str, Option<Case>)> {
+        let case = |form: &str, stream, status, headers: &BTreeMap<String, String>, served: String, is_sse, kind| Case {
+            id: format!("{}-{form}-{}", self.id, dialect.name()),
+            provider: self.provider.clone(),
+            dialect,
+            body: dialect.plain_request(stream, &[]),
+            is_request: false,
+            status,
+            headers: headers.clone(),
+            served: served.into_bytes(),
+            is_sse,
+            kind,
+            expect: json!({ "text": BEGUN, "usage": null }),
+            is_interaction: false,
+        };
+        let mut cases = Vec::new();
+        if let Some(status) = self.status {
+            for (form, stream) in [("whole", false), ("stream", true)] {
+                let expected = errors::expected(status, &self.body).map(Kind::Refused);
+                cases.push((form, expected.map(|kind| case(form, stream, status, &self.headers, self.body.to_string(), false, kind))));
+            }
+        }
+        let none = BTreeMap::new();
+        let expected = errors::expected_in_stream(&self.body);
+        let frame = self.frame(dialect);
+        cases.push(("first", expected.map(|error| case("first", true, 200, &none, frame.clone(), true, Kind::Refused(error)))));
+        let late = begun(dialect) + &frame;
+        cases.push(("after-output", expected.map(|error| case("after-output", true, 200, &none, late, true, Kind::Broken(error)))));
+        cases
+    }
 }

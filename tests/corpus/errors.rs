@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::dialect::Dialect;
+
 /// Where another try makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -87,10 +89,15 @@ const ROWS: &[Row] = &[
 /// Statuses that words stand for, where an error inside a stream names none.
 const WORDS: &[(&str, u16)] = &[
     ("overloaded_error", 529),
+    ("insufficient_quota", 429),
     ("rate_limit_exceeded", 429),
     ("rate_limit_error", 429),
-    ("invalid_request_error", 400),
     ("authentication_error", 401),
+    ("permission_error", 403),
+    ("not_found_error", 404),
+    ("request_too_large", 413),
+    ("invalid_request_error", 400),
+    ("timeout_error", 504),
     ("server_error", 500),
     ("api_error", 500),
 ];
@@ -107,6 +114,51 @@ pub fn expected_in_stream(error: &Value) -> Option<Expected> {
     let words = words(error);
     let worded = || WORDS.iter().find(|(word, _)| words.contains(word)).map(|(_, status)| *status);
     expected(named_status(error).or_else(worded).unwrap_or(502), error)
+}
+
+/// What an error of ours tells a caller.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Where the dialect has a place for it.
+    pub status: Option<u16>,
+    pub error_type: Option<String>,
+    /// It has all that the dialect's clients read, and says something.
+    pub is_well_formed: bool,
+}
+
+/// Anthropic's types, by the status of the answer they come with.
+const ANTHROPIC_TYPES: &[(u16, &[&str])] = &[
+    (400, &["invalid_request_error"]),
+    (401, &["authentication_error"]),
+    (402, &["billing_error"]),
+    (403, &["permission_error"]),
+    (404, &["not_found_error"]),
+    (413, &["request_too_large"]),
+    (422, &["invalid_request_error"]),
+    (429, &["rate_limit_error"]),
+    (502, &["api_error"]),
+    (503, &["overloaded_error", "api_error"]),
+    (504, &["timeout_error"]),
+];
+
+/// Reads one of our errors, as an answer with this status or as the event of an error that would have it.
+pub fn told(caller: Dialect, status: u16, body: &Value) -> Told {
+    let error = &body["error"];
+    let has_message = error["message"].as_str().is_some_and(|message| !message.is_empty());
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    match caller {
+        Dialect::OpenAi => Told {
+            status: error["code"].as_u64().and_then(|code| code.try_into().ok()),
+            error_type: word(&error["metadata"]["error_type"]),
+            is_well_formed: has_message,
+        },
+        Dialect::Anthropic => {
+            let kind = error["type"].as_str().unwrap_or_default();
+            let is_known = ANTHROPIC_TYPES.iter().any(|(of, types)| *of == status && types.contains(&kind));
+            let is_event = body["type"] == "error" && body["request_id"].as_str().is_some_and(|id| id.starts_with("gen-"));
+            Told { status: None, error_type: word(&error["error_type"]), is_well_formed: has_message && is_known && is_event }
+        }
+    }
 }
 
 /// Seconds the provider asks to wait, rounded up.

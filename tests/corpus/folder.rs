@@ -1,4 +1,5 @@
-//! A folder of recorded interactions: `<provider>/<endpoint>/<id>.json`, and `wild-errors.json` beside them.
+//! A folder of recorded interactions: `<provider>/<endpoint>/<id>.json`; beside them `response-only/<provider>/<endpoint>--<case>.json`, which
+//! are answers without a request, and `wild-errors.json`.
 //!
 //! Nothing is left out silently: what is not asked has a reason, and the reasons are counted.
 
@@ -10,8 +11,13 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Folders beside the interactions that hold something else: answers without a request, and texts of licenses.
-const NO_PROVIDERS: [&str; 2] = ["response-only", "licenses"];
+use crate::dialect::Dialect;
+
+/// Answers without a request.
+const ANSWERS: &str = "response-only";
+
+/// Folders beside the interactions that hold something else: answers, and texts of licenses.
+const NO_PROVIDERS: [&str; 2] = [ANSWERS, "licenses"];
 
 /// One recorded request with its answer.
 #[derive(Debug, Deserialize)]
@@ -78,9 +84,11 @@ struct WildErrors {
 pub struct Folder {
     /// Files of interactions by provider and endpoint.
     pub files: BTreeMap<(String, String), usize>,
-    /// OpenAI chat, to be asked.
-    pub chats: Vec<Interaction>,
-    /// Errors of other dialects: a provider's error is judged by its words, so they are served in answer to a chat request too.
+    /// In a dialect that is spoken here, to be asked.
+    pub spoken: Vec<(Dialect, Interaction)>,
+    /// Answers in such a dialect without the request that was asked then.
+    pub answers: Vec<(Dialect, Interaction)>,
+    /// Errors of other dialects: a provider's error is judged by its words, so they are served in the dialects that are spoken, too.
     pub foreign_errors: Vec<Interaction>,
     /// Reason and ids of what is not asked.
     pub excluded: BTreeMap<String, Vec<String>>,
@@ -93,8 +101,14 @@ impl Folder {
     /// # Errors
     /// A file cannot be read or is not in the format; a folder without any interaction.
     pub fn read(folder: &Path) -> Result<Self> {
-        let mut read =
-            Self { files: BTreeMap::new(), chats: Vec::new(), foreign_errors: Vec::new(), excluded: BTreeMap::new(), wild: Vec::new() };
+        let mut read = Self {
+            files: BTreeMap::new(),
+            spoken: Vec::new(),
+            answers: Vec::new(),
+            foreign_errors: Vec::new(),
+            excluded: BTreeMap::new(),
+            wild: Vec::new(),
+        };
         for provider in folders(folder)?.into_iter().filter(|path| !NO_PROVIDERS.iter().any(|name| path.ends_with(name))) {
             for endpoint in folders(&provider)? {
                 for file in entries(&endpoint)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
@@ -102,6 +116,9 @@ impl Folder {
                     read.take(serde_json::from_slice(&text).with_context(|| file.display().to_string())?);
                 }
             }
+        }
+        if folder.join(ANSWERS).is_dir() {
+            read.take_answers(&folder.join(ANSWERS))?;
         }
         if read.total() == 0 {
             bail!("{} holds no interaction", folder.display());
@@ -121,21 +138,99 @@ impl Folder {
     fn take(&mut self, interaction: Interaction) {
         *self.files.entry((interaction.provider.clone(), interaction.endpoint.clone())).or_default() += 1;
         let answer = &interaction.response;
-        let reason = if interaction.endpoint == "chat" {
+        let reason = if let Some(dialect) = Dialect::of_folder(&interaction.endpoint) {
             match &interaction.expect {
                 _ if answer.body_base64.is_some() => "the answer was recorded as binary".to_owned(),
                 _ if answer.bytes().is_empty() => "no byte of the answer was recorded".to_owned(),
                 None => "there is no independent reading to compare with".to_owned(),
                 Some(_) if !interaction.request.body.is_object() => "the request was not recorded".to_owned(),
-                Some(_) => return self.chats.push(interaction),
+                Some(_) => return self.spoken.push((dialect, interaction)),
             }
         } else if answer.status >= 400 && answer.body_base64.is_none() && !answer.is_sse {
             return self.foreign_errors.push(interaction);
         } else {
-            format!("dialect {}, which is not OpenAI chat", interaction.endpoint)
+            format!("dialect {}, which is not spoken here", interaction.endpoint)
         };
         self.excluded.entry(reason).or_default().push(interaction.id);
     }
+
+    /// `<provider>/<endpoint>--<case>.json`.
+    fn take_answers(&mut self, folder: &Path) -> Result<()> {
+        for provider in folders(folder)? {
+            for file in entries(&provider)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
+                let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                let Some((endpoint, case)) = stem.split_once("--") else { bail!("{} names no endpoint", file.display()) };
+                let read = fs::read(&file).with_context(|| file.display().to_string())?;
+                let answer: AnswerAlone = serde_json::from_slice(&read).with_context(|| file.display().to_string())?;
+                *self.files.entry((answer.provider.clone(), format!("{endpoint} (answer only)"))).or_default() += 1;
+                let id = format!("{}-{case}", answer.provider);
+                match Dialect::of_folder(endpoint).map(|dialect| (dialect, answer.interaction(dialect, &id, endpoint))) {
+                    Some((dialect, Ok(interaction))) => self.answers.push((dialect, interaction)),
+                    Some((_, Err(reason))) => self.excluded.entry(reason).or_default().push(id),
+                    None => self.excluded.entry(format!("dialect {endpoint}, which is not spoken here")).or_default().push(id),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An answer without a request.
+#[derive(Debug, Deserialize)]
+struct AnswerAlone {
+    provider: String,
+    response: Alone,
+    expect: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alone {
+    /// `ndjson`: a stream, one event a line.
+    body_kind: String,
+    #[serde(default)]
+    body: Value,
+    body_text: Option<String>,
+}
+
+impl AnswerAlone {
+    /// As an interaction that asks for next to nothing; the reason, if it cannot be served.
+    fn interaction(self, dialect: Dialect, id: &str, endpoint: &str) -> Result<Interaction, String> {
+        let Some(expect) = self.expect else { return Err("there is no independent reading to compare with".to_owned()) };
+        if expect["finish"].is_null() {
+            return Err("an answer alone that is none of its dialect".to_owned());
+        }
+        let is_sse = self.response.body_kind == "ndjson";
+        let body_text = match self.response.body_text {
+            Some(lines) if is_sse => {
+                if lines.matches("\"type\":\"message_stop\"").count() > 1 {
+                    return Err("several answers written into one stream".to_owned());
+                }
+                Some(framed(dialect, &lines))
+            }
+            text => text,
+        };
+        let names = expect["tool_calls"].as_array().into_iter().flatten().filter_map(|call| call["name"].as_str());
+        let body = dialect.plain_request(is_sse, &names.map(str::to_owned).collect::<Vec<_>>());
+        let response = Answered { status: 200, headers: BTreeMap::new(), is_sse, body: self.response.body, body_text, body_base64: None };
+        let (id, endpoint) = (id.to_owned(), endpoint.to_owned());
+        Ok(Interaction { id, provider: self.provider, endpoint, request: Asked { body }, response, expect: Some(expect) })
+    }
+}
+
+/// Events, one a line, in the frames that their dialect has.
+fn framed(dialect: Dialect, lines: &str) -> String {
+    let frame = |line: &str| match dialect {
+        Dialect::OpenAi => format!("data: {line}\n\n"),
+        Dialect::Anthropic => {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            format!("event: {}\ndata: {line}\n\n", event["type"].as_str().unwrap_or_default())
+        }
+    };
+    let mut stream: String = lines.lines().filter(|line| !line.trim().is_empty()).map(frame).collect();
+    if dialect == Dialect::OpenAi && !stream.contains("[DONE]") {
+        stream.push_str("data: [DONE]\n\n");
+    }
+    stream
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -3,20 +3,30 @@
 //! # Layout
 //! - `folder`: a folder of recordings, and what of it is left out. `case`: what is served, and what is to come of it.
 //! - `replay`: the providers and the proxy. `ask`: every request, one after another.
-//! - `reader`: reads answers. `splice`: what may differ between two streams of bytes. `bill`: what a usage costs. `errors`: what an error becomes.
-//! - `judge`: all of these against what was seen. `report`: the tables and the JSON list.
+//! - `dialect`: the two languages. `reader`: reads answers. `question`: reads requests. `splice`: what may differ between two streams of bytes.
+//! - `bill`: what a usage costs. `errors`: what an error becomes. `finish`: why an answer ended, in the words of the other dialect.
+//! - `checks`: everything that is checked. `judge`: all of these against what was seen; `across`: translated answers, `carried`: translated
+//!   requests. `report`: the tables and the JSON list.
+//! - `properties`: what holds of the dialects' codecs themselves.
 //!
 //! # Invariants
 //! - The readers share no code with the product: a fault in one of its parsers cannot hide behind the same fault here.
 //! - Every file of a folder is asked or excluded with a reason; the counts come from the folder.
 //! - The seed decides every cut of every answer, whatever else is asked in the same run.
 
+mod across;
 mod ask;
 mod bill;
+mod carried;
 mod case;
+mod checks;
+mod dialect;
 mod errors;
+mod finish;
 mod folder;
 mod judge;
+mod properties;
+mod question;
 mod reader;
 mod replay;
 mod report;
@@ -73,12 +83,13 @@ fn main() -> Result<ExitCode> {
 fn run(name: &'static str, folder: &Path, args: &Args, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let folder = Folder::read(folder)?;
-    let asked = folder.chats.len() + folder.foreign_errors.len();
+    let asked = folder.spoken.len() + folder.answers.len() + folder.foreign_errors.len();
     let (files, excluded) = (folder.files.clone(), folder.excluded.clone());
     let (cases, unknown) = case::all(folder);
     let wild = cases.iter().filter(|case| !case.is_interaction).count();
     let (seen, traces) = ask::all(&cases, args.rounds, args.seed)?;
-    let verdict = judge::all(&cases, &seen, &traces);
+    let mut verdict = judge::all(&cases, &seen, &traces);
+    properties::all(&cases, &mut verdict);
     report.folder(&Inventory { name, files, excluded, asked, cases: cases.len(), wild, unknown }, &verdict);
     println!("  {} requests in {:.1} s, seed {}", seen.len(), start.elapsed().as_secs_f64(), args.seed);
     Ok(())

@@ -18,6 +18,7 @@ use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings,
 use waybill_sandbox::{Keep, Options, Provider, Record, Recording, Recordings, Reply, Request, Respond};
 
 use crate::bill::PRICES;
+use crate::dialect::Dialect;
 
 /// Answers when the one that was recorded has refused: the end of a failover.
 pub const SPARE: &str = "spare";
@@ -26,6 +27,7 @@ pub const SPARE: &str = "spare";
 pub struct Played {
     /// Also its id in the path.
     pub name: String,
+    pub dialect: Dialect,
     pub recording: Recording,
     pub quirks: Quirks,
 }
@@ -118,7 +120,8 @@ pub struct Traces {
 impl Replay {
     /// Starts the providers, then the proxy with a world that leads to them.
     pub fn start(played: Vec<Played>, offers: &[Offer], seed: u64) -> Result<Self> {
-        let names: Vec<(String, Quirks)> = played.iter().map(|played| (played.name.clone(), played.quirks)).collect();
+        let names: Vec<(String, Dialect, Quirks)> =
+            played.iter().map(|played| (played.name.clone(), played.dialect, played.quirks)).collect();
         let recordings = played.into_iter().map(|played| (played.name, played.recording)).collect();
         let options = Options { records: Keep::Memory, ..Options::default() };
         let provider = Provider::spawn_thread(options, Cutting { recordings, seed, times: Mutex::default() })?;
@@ -179,7 +182,7 @@ fn spool(folder: &tempfile::TempDir) -> Result<Spool> {
     Ok(spool)
 }
 
-fn world(address: SocketAddr, played: &[(String, Quirks)], offers: &[Offer], pepper: &Pepper, key: &str) -> World {
+fn world(address: SocketAddr, played: &[(String, Dialect, Quirks)], offers: &[Offer], pepper: &Pepper, key: &str) -> World {
     let hash = pepper.hash(key).to_vec().into();
     let mut resources = vec![
         resource("default", Spec::Org(wire::Org::default())),
@@ -187,10 +190,10 @@ fn world(address: SocketAddr, played: &[(String, Quirks)], offers: &[Offer], pep
         resource("first", Spec::ApiKey(wire::ApiKey { workspace: "main".into(), hash, ..wire::ApiKey::default() })),
         resource("prices", Spec::PriceBook(prices())),
     ];
-    for (name, quirks) in played {
+    for (name, dialect, quirks) in played {
         let asks_usage = if quirks.tells_usage { wire::AsksUsage::Always } else { wire::AsksUsage::StreamOptions };
         let provider = wire::Provider {
-            dialect: "openai".into(),
+            dialect: dialect.name().into(),
             base_url: format!("http://{address}/r/{name}/v1"),
             takes_gateway_fields: quirks.is_gateway,
             asks_usage: asks_usage.into(),

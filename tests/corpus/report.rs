@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::judge::{CHECKS, Verdict};
+use crate::checks::CHECKS;
+use crate::dialect::Pair;
+use crate::judge::Verdict;
 
 /// One figure.
 #[derive(Debug, Serialize)]
@@ -64,14 +66,9 @@ impl Report {
         for (name, (row, cases)) in &verdict.arithmetic {
             println!("    {:>4}  {name}: {}", cases.len(), row.reason);
         }
-        println!("  {:<9} {:>6} {:>7}", "check", "made", "missed");
-        for (check, about) in CHECKS {
-            let missed = verdict.misses.iter().filter(|miss| miss.check == check).count();
-            println!("  {check:<9} {:>6} {missed:>7}  {about}", verdict.made.get(check).copied().unwrap_or(0));
-            self.figure(format!("{name}.{check}.missed"), missed, "checks", Some(0));
-        }
+        self.table(name, verdict);
         for miss in &verdict.misses {
-            println!("  miss: {} {} {}: {}", miss.case, miss.way, miss.check, miss.detail);
+            println!("  miss: {} {}, {} {}: {}", miss.case, miss.pair, miss.way, miss.check, miss.detail);
         }
         inventory.unknown.iter().for_each(|id| println!("  miss: {id}: the table of errors has no row for it"));
         let unaccounted = total.abs_diff(inventory.asked + excluded);
@@ -90,6 +87,31 @@ impl Report {
         let failed = missed.len() + inventory.unknown.len() + unaccounted;
         self.failed += failed;
         self.passed += inventory.cases - missed.len();
+    }
+
+    /// Pair by check: passed of made, and what the target's dialect cannot say.
+    fn table(&mut self, name: &str, verdict: &Verdict) {
+        let mut pairs: Vec<Pair> = verdict.made.keys().map(|(pair, _)| *pair).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        for pair in pairs {
+            println!("  {pair}:");
+            for (check, about) in CHECKS {
+                let Some(made) = verdict.made.get(&(pair, *check)) else { continue };
+                let missed = verdict.misses.iter().filter(|miss| miss.check == *check && miss.pair == pair).count();
+                println!("    {check:<17} {:>6} of {made:>6}  {about}", made - missed);
+                let key = format!("{name}.{}.{}.{check}.missed", pair.caller.name(), pair.provider.name());
+                self.figure(key, missed, "checks", Some(0));
+            }
+            let made: usize = verdict.made.iter().filter(|((of, _), _)| *of == pair).map(|(_, made)| made).sum();
+            let missed = verdict.misses.iter().filter(|miss| miss.pair == pair).count();
+            // In ten thousandths, rounded down: all is all.
+            let reached = (made - missed) * 10_000 / made.max(1);
+            println!("    of what can be said: {}.{:02} % of {made} checks", reached / 100, reached % 100);
+            for ((_, check, reason), cases) in verdict.beyond.iter().filter(|((of, ..), _)| *of == pair) {
+                println!("    beyond {check:<10} {:>6} cases  {reason}", cases.len());
+            }
+        }
     }
 
     /// Adds a figure.

@@ -1,106 +1,37 @@
-//! A reader of OpenAI chat answers, whole and streamed, that shares nothing with the product.
+//! Reads OpenAI chat answers.
 
-use serde_json::{Map, Value, json};
-use waybill_tests::SseReader;
+use serde_json::{Value, json};
 
-/// What an answer says.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Reading {
-    /// Events of a stream, `[DONE]` not counted.
-    pub events: usize,
-    /// `[DONE]` came.
-    pub done: bool,
-    pub text: String,
-    /// Under `reasoning_content` or `reasoning`, or in parts of the content.
-    pub reasoning: String,
-    /// The same thought, or another, under `reasoning_details`.
-    pub reasoning_details: String,
-    pub refusal: String,
-    pub calls: Vec<Call>,
-    /// The provider's own word.
-    pub finish: Option<String>,
-    pub usage: Option<Usage>,
-    /// The `usage` object at the top level of a frame, told last.
-    pub usage_object: Option<Value>,
-    /// An `error` at the top level, or the payload of an error event.
-    pub error: Option<Value>,
-    /// Spoken or drawn output, which has no text.
-    pub has_media: bool,
-    /// An event was no JSON.
-    pub malformed: bool,
+use super::{Call, Reading, Usage, events, text};
+
+pub fn whole(value: &Value) -> Reading {
+    let mut reading = Reading::default();
+    reading.object(value, "message");
+    reading
 }
 
-/// A call of a tool.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Call {
-    pub id: Option<String>,
-    pub name: String,
-    /// Text of JSON.
-    pub arguments: String,
-    index: Option<u64>,
-}
-
-impl Call {
-    /// The arguments as JSON; as a string where they are none.
-    pub fn parsed(&self) -> Value {
-        if self.arguments.trim().is_empty() {
-            return Value::Object(Map::new());
+pub fn stream(body: &[u8]) -> Reading {
+    let mut reading = Reading::default();
+    for event in events(body) {
+        if event.data.trim() == "[DONE]" {
+            reading.done = true;
+            continue;
         }
-        serde_json::from_str(&self.arguments).unwrap_or_else(|_| self.arguments.clone().into())
+        reading.events += 1;
+        match serde_json::from_str::<Value>(&event.data) {
+            Ok(value) => {
+                reading.object(&value, "delta");
+                if event.name == "error" && reading.error.is_none() {
+                    reading.error = Some(value);
+                }
+            }
+            Err(_) => reading.malformed = true,
+        }
     }
-}
-
-/// Counts as the provider printed them: `None` = not mentioned.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// With what the cache served.
-    pub input: u64,
-    pub output: u64,
-    pub cache_read: Option<u64>,
-    pub cache_write: Option<u64>,
-    pub reasoning: Option<u64>,
+    reading
 }
 
 impl Reading {
-    /// Reads a whole answer.
-    pub fn whole(body: &[u8]) -> Option<Self> {
-        let mut reading = Self::default();
-        reading.object(&serde_json::from_slice(body).ok()?, "message");
-        Some(reading)
-    }
-
-    /// Reads a stream.
-    pub fn stream(body: &[u8]) -> Self {
-        let mut events = SseReader::default();
-        events.feed(body);
-        // A last event whose blank line is missing counts: the body has ended.
-        events.feed(b"\n\n");
-        let mut reading = Self::default();
-        while let Some(event) = events.next_event() {
-            if event.data.trim() == "[DONE]" {
-                reading.done = true;
-                continue;
-            }
-            reading.events += 1;
-            match serde_json::from_str::<Value>(&event.data) {
-                Ok(value) => {
-                    reading.object(&value, "delta");
-                    if event.name == "error" && reading.error.is_none() {
-                        reading.error = Some(value);
-                    }
-                }
-                Err(_) => reading.malformed = true,
-            }
-        }
-        reading
-    }
-
-    /// The model wrote something.
-    pub fn has_output(&self) -> bool {
-        let texts = [&self.text, &self.reasoning, &self.reasoning_details, &self.refusal];
-        texts.iter().any(|text| !text.is_empty()) || !self.calls.is_empty() || self.has_media
-    }
-
     fn object(&mut self, value: &Value, member: &str) {
         if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
             self.error.get_or_insert_with(|| error.clone());
@@ -117,6 +48,7 @@ impl Reading {
         for choice in choices.filter(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0) {
             if let Some(finish) = choice.get("finish_reason").and_then(Value::as_str).filter(|finish| !finish.is_empty()) {
                 self.finish = Some(finish.to_owned());
+                self.native_finish = text(choice, "native_finish_reason").map(str::to_owned);
             }
             if let Some(message) = choice.get(member) {
                 self.message(message);
@@ -139,7 +71,9 @@ impl Reading {
         for detail in message.get("reasoning_details").and_then(Value::as_array).into_iter().flatten() {
             self.reasoning_details.push_str(text(detail, "text").or(text(detail, "summary")).unwrap_or_default());
         }
-        self.has_media |= message.get("audio").is_some_and(Value::is_object);
+        // Snowflake sends an empty one with every answer.
+        let says = |name: &str| message.get("audio").and_then(|audio| text(audio, name)).is_some_and(|said| !said.is_empty());
+        self.has_media |= says("data") || says("transcript");
         self.has_media |= message.get("images").and_then(Value::as_array).is_some_and(|images| !images.is_empty());
         for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
             self.call(call);
@@ -187,7 +121,7 @@ impl Reading {
 
 impl Usage {
     /// Reads a usage object, by every name the providers of this dialect use.
-    pub fn read(usage: &Value) -> Option<Self> {
+    fn read(usage: &Value) -> Option<Self> {
         let count = |outer: &str, name: &str| match outer {
             "" => usage.get(name)?.as_u64(),
             outer => usage.get(outer)?.get(name)?.as_u64(),
@@ -201,8 +135,4 @@ impl Usage {
             reasoning: count("completion_tokens_details", "reasoning_tokens").or(count("", "reasoning_tokens")),
         })
     }
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    value.get(name).and_then(Value::as_str)
 }

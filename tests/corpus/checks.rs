@@ -1,0 +1,45 @@
+//! Everything that is checked.
+
+/// What is looked at, with what it means.
+pub const CHECKS: &[(&str, &str)] = &[
+    ("bytes", "express, /v1 without cost: the provider's bytes; without usage asked for: all but the frame of usage alone"),
+    (
+        "cost",
+        "express, /api/v1: the provider's bytes, the right cost in the usage, and what OpenRouter's strict clients need of nulls, nothing else; \
+         across: the right cost",
+    ),
+    ("text", "the model's words, a refusal's too"),
+    ("reasoning", "the thoughts that were told"),
+    ("tool calls", "id, name, arguments as JSON"),
+    ("finish", "the provider's word, or by hand the one that says the same in the other dialect"),
+    ("rest", "express: events, end mark, details of thoughts"),
+    (
+        "named",
+        "across: what an answer holds and the caller's dialect has no place for is named, in the header or in a comment of the stream",
+    ),
+    ("order", "across: what the clients of a dialect rely on in the form of an answer"),
+    ("usage", "input, output, cache and reasoning as the caller reads them"),
+    ("bill", "one terminal event per attempt, with the right kind, lines, totals and amount"),
+    ("request", "express: the provider was asked what the caller asked; across: the right model, stream flag, path and headers"),
+    ("request.texts", "across: the same words in the same order from the same role"),
+    ("request.system", "across: the same instructions in the same order"),
+    ("request.media", "across: images, documents, sounds"),
+    ("request.calls", "across: earlier calls of tools"),
+    ("request.results", "across: what tools answered"),
+    ("request.thoughts", "across: thoughts of earlier turns"),
+    ("request.tools", "across: name, description, schema, strict"),
+    ("request.choice", "across: which tools must or may be called, and how many at once"),
+    ("request.limits", "across: most tokens, stop sequences"),
+    ("request.sampling", "across: temperature, top_p, top_k"),
+    ("request.format", "across: the schema of the answer"),
+    ("request.thinking", "across: whether the model is to think"),
+    ("request.cache", "across: marks of what is worth caching"),
+    ("request.rest", "across: every other member"),
+    ("kept", "codec: a request in its own dialect is the same JSON value"),
+    ("back", "codec: a request to the other dialect and back lost what was named and nothing else"),
+    ("folded", "codec: a stream folded, written whole and streamed, says what the whole answer says, wherever it is cut"),
+    ("error", "status, error_type and wait of an error answer"),
+    ("retry", "whether another provider is tried"),
+    ("in-band", "an error after output: all before it, then our error and the right end"),
+    ("id", "the answer names its generation"),
+];
