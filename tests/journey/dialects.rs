@@ -193,6 +193,11 @@ fn what_cannot_be_carried_goes_to_another_endpoint_or_is_refused_with_its_path()
     let fixture = Fixture::start();
     let answer = fixture.send(&fixture.chat(&request(json!({ "order": ["across", "here"] }))));
     assert_eq!(answer.head.status, 200, "{:?}", answer.json());
+    // Wherever the only attempt that is allowed was drawn.
+    for _ in 0..8 {
+        let drawn = json!({ "only": ["across", "here"], "allow_fallbacks": false });
+        assert_eq!(fixture.send(&fixture.chat(&request(drawn))).head.status, 200);
+    }
     let refused = fixture.send(&fixture.chat(&request(only("across"))));
     assert_eq!(refused.head.status, 400);
     assert_eq!(Chat.error(&refused.json().expect("JSON")), ("invalid_request".to_owned(), "n".to_owned()));
@@ -202,7 +207,7 @@ fn what_cannot_be_carried_goes_to_another_endpoint_or_is_refused_with_its_path()
     let reasons: Vec<Reason> = remembered.decision.candidates.iter().map(|candidate| candidate.reason()).collect();
     assert!(reasons.contains(&Reason::Dialect) && !reasons.contains(&Reason::Planned), "{reasons:?}");
     let (ends, _) = fixture.ends();
-    assert_eq!(ends.len(), 1, "nothing is written of what was not sent");
+    assert_eq!(ends.len(), 9, "nothing is written of what was not sent");
     let attempt = ends[0].event.attempt.as_ref().expect("an attempt");
     assert_eq!((attempt.number, attempt.provider.as_str()), (1, "here"));
     let decision = attempt.decision.as_ref().expect("on the first attempt");

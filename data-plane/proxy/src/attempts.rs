@@ -29,6 +29,7 @@ use crate::{
     outbound::{self, Caller, Wanted},
     refusals::Refused,
     relay::Teller,
+    stack::planned_at_home,
     surface::Surface,
     worker::Worker,
 };
@@ -141,6 +142,10 @@ pub(crate) async fn run(
         }
     }
     if previous.is_empty() && !declined.is_empty() {
+        // They took the places of those that speak the caller's own dialect, if there are any: these are never declined.
+        if let Some((plan, decision)) = planned_at_home(worker, accepted) {
+            return Box::pin(run(worker, accepted, &plan, decision)).await;
+        }
         return Err(refuse(worker, accepted, &declined, decision.unwrap_or_default()));
     }
     let as_errors = declined.into_iter().map(|(provider, fault)| (provider, ErrorBody::from(&fault)));

@@ -288,16 +288,22 @@ fn planned(worker: &Worker, accepted: &Accepted) -> Result<(waybill_route::Plan,
     let names = Names::of(&accepted.call);
     let wishes = names.wishes(&accepted.call);
     let seed = worker.random();
-    let outcome = worker.with_health(&accepted.snapshot, |health| {
-        plan(&wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed)
-    });
-    match outcome {
-        Ok(plan) => {
-            let decision = plan.record.decision(&accepted.snapshot, &wishes, worker.deny_epoch());
-            Ok((plan, decision))
-        }
-        Err(refusal) => Err(refuse(worker, accepted, &wishes, seed, &refusal)),
-    }
+    routed(worker, accepted, &wishes, seed).map_err(|refusal| refuse(worker, accepted, &wishes, seed, &refusal))
+}
+
+/// A plan of the endpoints in the caller's own dialect alone, for a request that cannot be carried to another one; none if there are none.
+pub(crate) fn planned_at_home(worker: &Worker, accepted: &Accepted) -> Option<(waybill_route::Plan, Decision)> {
+    let names = Names::of(&accepted.call);
+    let wishes = Wishes { dialects: names.dialects.get(..1).unwrap_or_default(), ..names.wishes(&accepted.call) };
+    routed(worker, accepted, &wishes, worker.random()).ok()
+}
+
+fn routed(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64) -> Result<(waybill_route::Plan, Decision), Refusal> {
+    let plan = worker.with_health(&accepted.snapshot, |health| {
+        plan(wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed)
+    })?;
+    let decision = plan.record.decision(&accepted.snapshot, wishes, worker.deny_epoch());
+    Ok((plan, decision))
 }
 
 /// Why nothing can be tried, for the caller.
