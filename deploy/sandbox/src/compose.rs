@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::errand::{self, Step};
+use crate::errand::{self, Step, Told};
 use crate::models::{Behaviour, Failure};
 use crate::prefix::Cached;
 use crate::request::{Chat, Function};
@@ -13,6 +13,8 @@ use crate::usage::{BYTES_PER_TOKEN, Usage, tokens};
 pub(crate) const PLAIN: &str = "This is the Waybill sandbox speaking: no model was asked, and nobody charged you for this answer.";
 /// What models think.
 pub(crate) const THOUGHTS: &str = "The sandbox thinks in fixed words: first the question, then the answer, then whether both agree.";
+/// The most characters of `user`, as OpenAI has it.
+const LONGEST_USER: usize = 64;
 /// The most choices that are made.
 pub(crate) const MAX_CHOICES: u64 = 16;
 /// Bytes of a piece of JSON text in a stream.
@@ -130,6 +132,9 @@ fn check(behaviour: Behaviour, chat: &Chat) -> Result<(), Refused> {
     if !(1..=MAX_CHOICES).contains(&chat.n.unwrap_or(1)) {
         return refused("invalid_value", "n", format!("n must be from 1 to {MAX_CHOICES} in the sandbox."));
     }
+    if chat.user.as_ref().is_some_and(|user| user.chars().count() > LONGEST_USER) {
+        return refused("string_above_max_length", "user", format!("user may have at most {LONGEST_USER} characters."));
+    }
     if chat.max_tokens() == Some(0) {
         return refused("invalid_value", "max_tokens", "max_tokens must be at least 1.".to_owned());
     }
@@ -171,12 +176,13 @@ fn text(text: &str) -> Choice {
 fn errand(chat: &Chat) -> Result<Choice, Refused> {
     let unclear = |message| Err(Refused { status: 400, code: "invalid_value", param: Some("messages"), message });
     match errand::next(&chat.messages) {
-        Some(Step::Call { name, .. }) if !chat.offers(&name) => {
-            unclear(format!("The prompt tells to call '{name}', and there is no such tool."))
-        }
         Some(Step::Unclear(line)) => unclear(format!("The prompt's line '{line}' is no step.")),
-        Some(Step::Call { name, arguments }) => {
-            let calls = vec![Call { name, arguments: Value::Object(arguments).to_string() }];
+        Some(Step::Call(told)) => {
+            if let Some(Told { name, .. }) = told.iter().find(|told| !chat.offers(&told.name)) {
+                return unclear(format!("The prompt tells to call '{name}', and there is no such tool."));
+            }
+            let call = |Told { name, arguments }| Call { name, arguments: Value::Object(arguments).to_string() };
+            let calls = told.into_iter().map(call).collect();
             Ok(thinking(chat, Choice { calls, finish: "tool_calls", ..Choice::default() }))
         }
         Some(Step::Say(said)) => Ok(thinking(chat, text(&said))),
@@ -414,6 +420,7 @@ mod tests {
             (json!({"n": 0}), "n"),
             (json!({"n": 17}), "n"),
             (json!({"max_tokens": 0}), "max_tokens"),
+            (json!({"user": "u".repeat(65)}), "user"),
             (json!({"messages": [{"role": "user", "content": "x".repeat(41)}]}), "messages"),
         ];
         for (changes, param) in rows {

@@ -99,7 +99,7 @@ pub const TABLE: &[Row] = &[
     row(
         "errand",
         "errand",
-        "does what lines of the prompt tell, one in each answer: `sandbox: call TOOL {ARGUMENTS}`, `sandbox: say TEXT`; thinks before it if asked to",
+        "does what lines of the prompt tell, one in each answer: `sandbox: call TOOL {ARGUMENTS}` (`sandbox: and …` for one more), `sandbox: say TEXT`; thinks before it if asked to",
         |_| Errand,
     ),
     row(

@@ -58,6 +58,8 @@ pub(crate) struct Chat {
     pub max_completion_tokens: Option<u64>,
     #[serde(default)]
     pub n: Option<u64>,
+    #[serde(default)]
+    pub user: Option<String>,
     #[serde(default, deserialize_with = "one_or_more")]
     pub stop: Vec<String>,
 }
