@@ -28,6 +28,8 @@ pub enum Way {
     Carried,
     /// The same to a provider that knows what OpenRouter adds to OpenAI's requests.
     CarriedToGateway,
+    /// How many tokens it has.
+    Counted,
 }
 
 impl Way {
@@ -39,6 +41,7 @@ impl Way {
             Self::Failover => "/v1 with a spare",
             Self::Carried => "/v1 carried",
             Self::CarriedToGateway => "/v1 carried to a gateway",
+            Self::Counted => "/v1 counted",
         }
     }
 }
@@ -107,6 +110,12 @@ fn spare(dialect: Dialect, stream: bool, is_gateway: bool) -> String {
 fn plan(cases: &[Case], rounds: u32) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (at, case) in cases.iter().enumerate() {
+        if matches!(case.kind, Kind::Counted) {
+            for provider in Dialect::ALL {
+                push(&mut asks, at, case, Way::Counted, Pair { caller: Dialect::Anthropic, provider });
+            }
+            continue;
+        }
         for caller in Dialect::ALL {
             let pair = Pair { caller, provider: case.dialect };
             for way in ways(case, caller, rounds) {
@@ -132,7 +141,7 @@ fn ways(case: &Case, caller: Dialect, rounds: u32) -> Vec<Way> {
         // In the other dialect usage is always told.
         Kind::Answer if case.is_stream() && caller == Dialect::OpenAi => Some(Way::Unasked),
         Kind::Refused(_) => Some(Way::Failover),
-        Kind::Answer | Kind::Broken(_) => None,
+        Kind::Answer | Kind::Broken(_) | Kind::Counted => None,
     });
     ways
 }
@@ -150,7 +159,8 @@ fn offer(ask: &Ask, cases: &[Case]) -> Offer {
     let providers = match ask.way {
         Way::Failover => vec![provider(ask.case), spare],
         Way::Carried | Way::CarriedToGateway => vec![spare],
-        Way::Asked | Way::Unasked | Way::Shown => vec![provider(ask.case)],
+        Way::Counted if ask.pair.is_across() => vec![spare],
+        Way::Asked | Way::Unasked | Way::Shown | Way::Counted => vec![provider(ask.case)],
     };
     Offer { model: ask.model.clone(), providers }
 }
@@ -194,7 +204,8 @@ fn body(at: usize, case: &Case, way: Way, pair: Pair, model: &str) -> Value {
 
 fn request(ask: &Ask, key: &str) -> Request {
     let base = if ask.way == Way::Shown { "/api/v1" } else { "/v1" };
-    let request = Request::post(&format!("{base}{}", ask.pair.caller.path()), ask.body.to_string());
+    let count = if ask.way == Way::Counted { "/count_tokens" } else { "" };
+    let request = Request::post(&format!("{base}{}{count}", ask.pair.caller.path()), ask.body.to_string());
     // Anthropic's clients send a key under its own name, unless they are told to send it as a token.
     let request = match ask.pair.caller {
         Dialect::Anthropic if ask.way != Way::Shown => request.field("x-api-key", key).field("anthropic-version", "2023-06-01"),

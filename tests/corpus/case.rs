@@ -47,6 +47,8 @@ pub enum Kind {
     Refused(Expected),
     /// An error after output: the caller gets it in band.
     Broken(Expected),
+    /// A count of tokens.
+    Counted,
 }
 
 impl Case {
@@ -95,6 +97,10 @@ pub fn all(folder: Folder) -> (Vec<Case>, Vec<String>) {
     }
     for (dialect, interaction) in folder.answers {
         keep(interaction.id.clone(), recorded(dialect, interaction, false));
+    }
+    for interaction in folder.counts {
+        let id = interaction.id.clone();
+        keep(id, recorded(Dialect::Anthropic, interaction, false).map(|case| Case { kind: Kind::Counted, ..case }));
     }
     for interaction in folder.foreign_errors {
         let request = Dialect::OpenAi.plain_request(false, &[]);

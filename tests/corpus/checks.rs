@@ -35,6 +35,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("request.thinking", "across: whether the model is to think"),
     ("request.cache", "across: marks of what is worth caching"),
     ("request.rest", "across: every other member"),
+    ("count", "express: the provider's count of tokens; across: an estimate that says so"),
     ("kept", "codec: a request in its own dialect is the same JSON value"),
     ("back", "codec: a request to the other dialect and back lost what was named and nothing else"),
     ("folded", "codec: a stream folded, written whole and streamed, says what the whole answer says, wherever it is cut"),

@@ -88,6 +88,8 @@ pub struct Folder {
     pub spoken: Vec<(Dialect, Interaction)>,
     /// Answers in such a dialect without the request that was asked then.
     pub answers: Vec<(Dialect, Interaction)>,
+    /// Questions how many tokens a request in Anthropic's dialect has.
+    pub counts: Vec<Interaction>,
     /// Errors of other dialects: a provider's error is judged by its words, so they are served in the dialects that are spoken, too.
     pub foreign_errors: Vec<Interaction>,
     /// Reason and ids of what is not asked.
@@ -105,6 +107,7 @@ impl Folder {
             files: BTreeMap::new(),
             spoken: Vec::new(),
             answers: Vec::new(),
+            counts: Vec::new(),
             foreign_errors: Vec::new(),
             excluded: BTreeMap::new(),
             wild: Vec::new(),
@@ -146,6 +149,8 @@ impl Folder {
                 Some(_) if !interaction.request.body.is_object() => "the request was not recorded".to_owned(),
                 Some(_) => return self.spoken.push((dialect, interaction)),
             }
+        } else if interaction.endpoint == "messages-count" && interaction.request.body.is_object() {
+            return self.counts.push(interaction);
         } else if answer.status >= 400 && answer.body_base64.is_none() && !answer.is_sse {
             return self.foreign_errors.push(interaction);
         } else {

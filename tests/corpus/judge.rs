@@ -78,6 +78,7 @@ impl Court<'_> {
         }
         match (&self.case.kind, self.seen.ask.way) {
             (_, Way::Carried | Way::CarriedToGateway) => return self.carried(),
+            (Kind::Counted, _) => return self.counted(),
             (Kind::Answer, _) if is_across => self.translated(),
             (Kind::Answer, _) => self.answer(),
             (Kind::Refused(expected), Way::Failover) => self.retry(*expected),
@@ -172,6 +173,20 @@ impl Court<'_> {
                 .collect();
             self.check(check, if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) });
         }
+    }
+
+    /// What the provider counts passes; where none counts an estimate says that it is one. Nobody bills it.
+    fn counted(&mut self) {
+        let answer = &self.seen.answer;
+        let outcome = if self.pair().is_across() {
+            let warning = answer.head.text("x-waybill-warning").unwrap_or_default();
+            let count = answer.json().ok().and_then(|body| body["input_tokens"].as_u64()).filter(|count| *count > 0);
+            if count.is_some() && warning.starts_with("input_tokens: estimated") { Ok(()) } else { Err(format!("{count:?}, {warning}")) }
+        } else {
+            equal(&String::from_utf8_lossy(&answer.body), &String::from_utf8_lossy(&self.case.served))
+        };
+        self.check("count", outcome);
+        self.check("bill", equal(&self.events().len(), &0));
     }
 
     /// Refused before anybody was asked: nothing is owed.

@@ -83,7 +83,7 @@ fn main() -> Result<ExitCode> {
 fn run(name: &'static str, folder: &Path, args: &Args, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let folder = Folder::read(folder)?;
-    let asked = folder.spoken.len() + folder.answers.len() + folder.foreign_errors.len();
+    let asked = folder.spoken.len() + folder.answers.len() + folder.counts.len() + folder.foreign_errors.len();
     let (files, excluded) = (folder.files.clone(), folder.excluded.clone());
     let (cases, unknown) = case::all(folder);
     let wild = cases.iter().filter(|case| !case.is_interaction).count();

@@ -100,7 +100,7 @@ impl Report {
                 let Some(made) = verdict.made.get(&(pair, *check)) else { continue };
                 let missed = verdict.misses.iter().filter(|miss| miss.check == *check && miss.pair == pair).count();
                 println!("    {check:<17} {:>6} of {made:>6}  {about}", made - missed);
-                let key = format!("{name}.{}.{}.{check}.missed", pair.caller.name(), pair.provider.name());
+                let key = format!("{name}.{}.{}.{}.missed", pair.caller.name(), pair.provider.name(), check.replace(' ', "-"));
                 self.figure(key, missed, "checks", Some(0));
             }
             let made: usize = verdict.made.iter().filter(|((of, _), _)| *of == pair).map(|(_, made)| made).sum();
@@ -108,6 +108,9 @@ impl Report {
             // In ten thousandths, rounded down: all is all.
             let reached = (made - missed) * 10_000 / made.max(1);
             println!("    of what can be said: {}.{:02} % of {made} checks", reached / 100, reached % 100);
+            let beyond: usize = verdict.beyond.iter().filter(|((of, ..), _)| *of == pair).map(|(_, cases)| cases.len()).sum();
+            self.figure(format!("{name}.{}.{}.checks", pair.caller.name(), pair.provider.name()), made, "checks", None);
+            self.figure(format!("{name}.{}.{}.beyond", pair.caller.name(), pair.provider.name()), beyond, "facts", None);
             for ((_, check, reason), cases) in verdict.beyond.iter().filter(|((of, ..), _)| *of == pair) {
                 println!("    beyond {check:<10} {:>6} cases  {reason}", cases.len());
             }
