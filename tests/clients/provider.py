@@ -10,7 +10,8 @@ DIALECTS = ("openai", "anthropic")
 MORE_MODELS = (
     ("sandbox/usage-1200-30-200-0", "sandbox/usage-1200-30-200-0", ["text"]),
     ("sandbox/seeing", "sandbox/echo", ["text", "image", "file"]),
-    ("sandbox/thoughtful-errand", "sandbox/errand", ["text"]),
+    ("sandbox/thoughtful-errand", "sandbox/errand", ["text", "image"]),
+    ("sandbox/flaky-1", "sandbox/flaky-1", ["text"]),
 )
 WINDOW = 131_072
 # The variable that holds the secret of the account at a provider that wants one.
