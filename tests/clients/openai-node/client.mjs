@@ -201,7 +201,10 @@ await run(account, {
     expect(PROVIDER === "anthropic" || all.at(-1).usage.completion_tokens_details.reasoning_tokens > 0, "no reasoning tokens");
     // The message goes back as it came, with what signs its thoughts.
     const details = message.reasoning_details ?? [];
-    equal(Boolean(details[0]?.signature), PROVIDER === "anthropic", `signed thoughts: ${JSON.stringify(details)}`);
+    const signatures = details.map((detail) => detail.signature).filter(Boolean);
+    equal(signatures.length, PROVIDER === "anthropic" ? 1 : 0, `signed thoughts: ${JSON.stringify(details)}`);
+    const pieces = all.flatMap((chunk) => chunk.choices.flatMap((choice) => choice.delta.reasoning_details ?? []));
+    equal(pieces.map((piece) => piece.signature).filter(Boolean), signatures, "signatures in the stream");
     const again = await whole({ ...request, messages: [...SAY, message, { role: "user", content: "Go on." }] });
     expect(content(again), JSON.stringify(again));
   },

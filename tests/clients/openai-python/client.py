@@ -161,7 +161,10 @@ async def reasoning(s):
     expect(PROVIDER == "anthropic" or told.reasoning_tokens > 0, "no reasoning tokens")
     # The message goes back as it came, with what signs its thoughts.
     details = getattr(message, "reasoning_details", None) or []
-    equal(bool(details and details[0].get("signature")), PROVIDER == "anthropic", f"signed thoughts: {details}")
+    signatures = [detail["signature"] for detail in details if detail.get("signature")]
+    equal(len(signatures), int(PROVIDER == "anthropic"), f"signed thoughts: {details}")
+    pieces = [getattr(choice.delta, "reasoning_details", None) or [] for chunk in chunks for choice in chunk.choices]
+    equal([detail["signature"] for piece in pieces for detail in piece if detail.get("signature")], signatures, "signatures in the stream")
     again = await s.whole(**{**request, "messages": [*SAY, message, {"role": "user", "content": "Go on."}]})
     expect(again.choices[0].message.content, f"{again!r}")
 
