@@ -11,7 +11,7 @@ use waybill_proto::{
 use crate::{
     backend::Backend,
     error::Error,
-    ledger::{attempt_id, kind, tokens},
+    ledger::{attempt_id, kind, lane, tokens},
     show::{Format, Report, duration_us, message, or_dash, table, time_us, usd, word},
 };
 
@@ -127,6 +127,7 @@ fn show_attempt(text: &mut String, row: &EventRow, event: &Event, attempt: &Atte
     let mut lines = vec![
         ("  id", attempt_id(&attempt.attempt_id)),
         ("  endpoint", format!("{} ({} at {}, account {})", attempt.endpoint, attempt.provider_model, attempt.provider, attempt.account)),
+        ("  lane", carried(attempt)),
         ("  ended", format!("{}, {status}{error}{finish}", or_dash(&event.outcome))),
         ("  timing", format!("first token {}, all {}", duration_us(event.first_token_us), duration_us(event.duration_us))),
         ("  tokens", tokens(event)),
@@ -145,6 +146,16 @@ fn show_attempt(text: &mut String, row: &EventRow, event: &Event, attempt: &Atte
     }
     facts(text, &lines);
     show_lines(text, &event.lines);
+}
+
+/// How the request and its answer crossed from the caller's dialect to the endpoint's.
+fn carried(attempt: &Attempt) -> String {
+    let fields = match attempt.notices {
+        0 => String::new(),
+        1 => ", one field approximated or dropped".to_owned(),
+        many => format!(", {many} fields approximated or dropped"),
+    };
+    format!("{}{fields}", lane(attempt))
 }
 
 fn show_lines(text: &mut String, lines: &[Line]) {

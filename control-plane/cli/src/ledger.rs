@@ -5,7 +5,7 @@ use std::fmt::Write;
 use waybill_model::{id::AttemptId, money::print_usd};
 use waybill_proto::{
     admin::v1::{AdjustRequest, Balance, BalancesRequest, EventRow, EventsRequest, RecomputeResponse, VerifyResponse},
-    usage::v1::{Event, Kind},
+    usage::v1::{Attempt, Event, Kind, Lane},
 };
 
 use crate::{
@@ -86,8 +86,8 @@ async fn pages(mut request: EventsRequest, backend: &dyn Backend) -> Result<Vec<
 
 /// Events as a table.
 fn events(rows: &[EventRow]) -> String {
-    let header = ["TIME", "ATTEMPT", "KEY", "MODEL", "PROVIDER", "KIND", "TOKENS", "USD"];
-    table(&header, rows.iter().filter_map(|row| Some(event(row, row.event.as_ref()?))).collect(), &[7])
+    let header = ["TIME", "ATTEMPT", "KEY", "MODEL", "PROVIDER", "LANE", "KIND", "TOKENS", "USD"];
+    table(&header, rows.iter().filter_map(|row| Some(event(row, row.event.as_ref()?))).collect(), &[8])
 }
 
 fn event(row: &EventRow, event: &Event) -> Vec<String> {
@@ -101,6 +101,7 @@ fn event(row: &EventRow, event: &Event) -> Vec<String> {
         or_dash(&attempt.api_key),
         or_dash(&attempt.model),
         or_dash(&attempt.provider),
+        lane(&attempt),
         kind,
         tokens(event),
         usd(amount),
@@ -110,6 +111,16 @@ fn event(row: &EventRow, event: &Event) -> Vec<String> {
 /// The word of a kind.
 pub fn kind(kind: Kind) -> String {
     word(kind.as_str_name(), "KIND_")
+}
+
+/// Whether the caller's own bytes were sent, or a translation, and between which dialects.
+pub fn lane(attempt: &Attempt) -> String {
+    let Attempt { caller_dialect, endpoint_dialect, .. } = attempt;
+    match attempt.lane() {
+        Lane::Unspecified => "-".to_owned(),
+        Lane::Express => format!("express {endpoint_dialect}"),
+        Lane::Translated => format!("{caller_dialect} → {endpoint_dialect}"),
+    }
 }
 
 /// Input and output tokens.

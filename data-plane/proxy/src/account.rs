@@ -8,7 +8,7 @@ use waybill_model::{
     money::print_usd,
     snapshot::ApiKey,
 };
-use waybill_proto::usage::v1::{Event, Kind};
+use waybill_proto::usage::v1::{Attempt, Event, Kind, Lane};
 
 use crate::books::Spent;
 
@@ -107,6 +107,10 @@ pub(crate) fn generation(events: &[Event]) -> Option<Bytes> {
         "response_cache_source_id": null,
         "price_version": some(&attempt.price_version),
         "revision": attempt.revision,
+        "caller_dialect": some(&attempt.caller_dialect),
+        "endpoint_dialect": some(&attempt.endpoint_dialect),
+        "lane": lane(attempt),
+        "translation_notices": attempt.notices,
     });
     if let (Value::Object(fields), Value::Object(measured)) = (&mut fields, measured) {
         fields.extend(measured);
@@ -124,8 +128,20 @@ fn response(event: &Event) -> Option<Value> {
         "status": event.status,
         "outcome": event.outcome,
         "latency": event.duration_us / 1000,
+        "endpoint_dialect": some(&attempt.endpoint_dialect),
+        "lane": lane(attempt),
+        "translation_notices": attempt.notices,
         "is_byok": false,
     }))
+}
+
+/// Whether the caller's own bytes were sent, or a translation.
+fn lane(attempt: &Attempt) -> Option<&'static str> {
+    match attempt.lane() {
+        Lane::Unspecified => None,
+        Lane::Express => Some("express"),
+        Lane::Translated => Some("translated"),
+    }
 }
 
 fn sixteen(bytes: &[u8]) -> Option<[u8; 16]> {
@@ -147,4 +163,42 @@ fn data(fields: &Value, amounts: &[(&str, i128)]) -> Bytes {
 fn rfc3339(unix_ms: i64) -> Option<String> {
     let instant = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).ok()?;
     instant.format(&time::format_description::well_known::Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_tells_between_which_dialects_each_attempt_went() {
+        let event = |kind: Kind, number: u8, endpoint_dialect: &str, lane: Lane, notices| Event {
+            attempt: Some(Attempt {
+                attempt_id: vec![number; 16].into(),
+                generation_id: vec![9; 16].into(),
+                number: number.into(),
+                caller_dialect: "openai".to_owned(),
+                endpoint_dialect: endpoint_dialect.to_owned(),
+                lane: lane.into(),
+                notices,
+                ..Attempt::default()
+            }),
+            kind: kind.into(),
+            ..Event::default()
+        };
+        let shown = |events: &[Event]| -> Value {
+            let body = generation(events).expect("a generation");
+            serde_json::from_slice::<Value>(&body).expect("JSON")["data"].clone()
+        };
+        let crossed =
+            shown(&[event(Kind::Failed, 1, "openai", Lane::Express, 0), event(Kind::Settled, 2, "anthropic", Lane::Translated, 3)]);
+        let told = ["caller_dialect", "endpoint_dialect", "lane", "translation_notices"].map(|name| crossed[name].clone());
+        assert_eq!(told, [json!("openai"), json!("anthropic"), json!("translated"), json!(3)]);
+        let lanes: Vec<&Value> =
+            crossed["provider_responses"].as_array().expect("a list").iter().map(|response| &response["lane"]).collect();
+        assert_eq!(lanes, ["express", "translated"]);
+        // Written before there were lanes.
+        let old =
+            shown(&[Event { attempt: Some(Attempt { generation_id: vec![9; 16].into(), ..Attempt::default() }), ..Event::default() }]);
+        assert_eq!((&old["lane"], &old["caller_dialect"]), (&Value::Null, &Value::Null));
+    }
 }

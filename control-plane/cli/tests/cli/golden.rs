@@ -6,7 +6,7 @@ use waybill_proto::{
         ProxyStatus, RefusalRow, StatusResponse, change::Action,
     },
     sync::v1::Verdict,
-    usage::v1::{Attempt, Candidate, Decision, Event, Kind, Line, Reason, Source},
+    usage::v1::{Attempt, Candidate, Decision, Event, Kind, Lane, Line, Reason, Source},
 };
 
 use crate::fake::{Fake, run};
@@ -52,6 +52,10 @@ fn attempt(number: u32, endpoint: &str) -> Attempt {
         requested_model: "gpt".to_owned(),
         streamed: true,
         surface: "/v1".to_owned(),
+        caller_dialect: "openai".to_owned(),
+        endpoint_dialect: if number == 1 { "anthropic" } else { "openai" }.to_owned(),
+        lane: if number == 1 { Lane::Translated } else { Lane::Express }.into(),
+        notices: if number == 1 { 2 } else { 0 },
         ..Attempt::default()
     }
 }
