@@ -1,12 +1,12 @@
 //! Callers and providers who speak different dialects, or the same one that is not OpenAI's.
 
 use serde_json::{Value, json};
-use waybill_proto::usage::v1::{Kind, Lane, Reason};
+use waybill_proto::usage::v1::{Kind, Lane, Reason, Source};
 use waybill_proxy::Limits;
 use waybill_sandbox::{Options, Provider, Reply, Script, Step};
 use waybill_tests::{Answer, Request};
 
-use crate::fixture::{Fixture, INPUT, OUTPUT};
+use crate::fixture::{CACHED, Fixture, INPUT, OUTPUT};
 
 /// A caller's dialect, by what it sends and how its answers are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +123,11 @@ fn frames(body: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(body);
     let line = |frame: &str, name: &str| frame.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()));
     text.split("\n\n").filter_map(|frame| line(frame, "data:").map(|data| (line(frame, "event:").unwrap_or_default(), data))).collect()
+}
+
+/// A stream of Anthropic's.
+fn written(events: &[Value]) -> String {
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
 }
 
 fn only(provider: &str) -> Value {
@@ -313,30 +318,51 @@ fn a_stream_that_breaks_ends_in_the_callers_dialect_and_is_billed_by_what_was_de
 
 #[test]
 fn a_stream_out_of_order_is_broken_for_its_caller_and_billed_by_its_usage() {
-    let events = [
-        json!({ "type": "message_start", "message": { "id": "m", "type": "message", "role": "assistant", "model": "x", "content": [],
-            "stop_reason": null, "stop_sequence": null, "usage": { "input_tokens": 10, "output_tokens": 1 } } }),
-        json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
-        json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "Yes." } }),
-        json!({ "type": "content_block_delta", "index": 7, "delta": { "type": "input_json_delta", "partial_json": "{\"a\":1}" } }),
-        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn", "stop_sequence": null }, "usage": { "output_tokens": 5 } }),
-        json!({ "type": "message_stop" }),
+    let stray = |delta: Value| json!({ "type": "content_block_delta", "index": 7, "delta": delta });
+    let end =
+        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn", "stop_sequence": null }, "usage": { "output_tokens": 5 } });
+    // In what passes; in what is held back, since a signature is no output.
+    let rows = [
+        vec![stray(json!({ "type": "input_json_delta", "partial_json": "{\"a\":1}" })), end.clone()],
+        vec![end, stray(json!({ "type": "signature_delta", "signature": "c2ln" }))],
     ];
-    let stream: String =
-        events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect();
+    for stray in rows {
+        let begun = [
+            json!({ "type": "message_start", "message": { "id": "m", "type": "message", "role": "assistant", "model": "x", "content": [],
+                "stop_reason": null, "stop_sequence": null, "usage": { "input_tokens": 10, "output_tokens": 1 } } }),
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+            json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "Yes." } }),
+        ];
+        let events: Vec<Value> = begun.into_iter().chain(stray).chain([json!({ "type": "message_stop" })]).collect();
+        out_of_order(&written(&events));
+    }
+}
+
+/// Asks for a stream that breaks its order five times, which opens the breaker of its endpoint, and once more.
+fn out_of_order(stream: &str) {
+    let stream = stream.to_owned();
     let provider = Provider::spawn_thread(
         Options::default(),
         Script::by_model().otherwise(move |_| Reply::stream([Step::send(stream.clone())], None)),
     )
     .expect("a provider");
     let fixture = Fixture::speaking(Limits::default(), Some((&provider.base_url().to_string(), "anthropic")));
-    let answer = fixture.send(&fixture.chat(&Chat.body("sandbox/chat", true, &only("beside"))));
-    let frames = frames(&answer.body);
-    let error: Value = serde_json::from_str(&frames[frames.len() - 2].1).expect("JSON");
-    assert_eq!(Chat.error(&error).0, "provider_unavailable", "{frames:?}");
+    for _ in 0..5 {
+        let answer = fixture.send(&fixture.chat(&Chat.body("sandbox/chat", true, &only("beside"))));
+        let frames = frames(&answer.body);
+        let error: Value = serde_json::from_str(&frames[frames.len() - 2].1).expect("JSON");
+        assert_eq!(Chat.error(&error).0, "provider_unavailable", "{frames:?}");
+        assert!(frames.iter().all(|(_, data)| !data.contains("\"stop\"")), "{frames:?}");
+    }
+    // The breaker puts the endpoint behind the one that is asked for second.
+    let order = json!({ "order": ["beside", "here"], "allow_fallbacks": false });
+    assert_eq!(fixture.send(&fixture.chat(&Chat.body("sandbox/chat", true, &order))).head.status, 200);
     let (ends, _) = fixture.ends();
-    assert_eq!((ends.len(), ends[0].event.outcome.as_str()), (1, "malformed"), "{:?}", ends[0].event);
-    assert!(ends[0].event.amount_picousd > 0, "{:?}", ends[0].event);
+    let seen: Vec<_> = ends.iter().map(|end| (end.event.outcome.as_str(), end.event.amount_picousd, end.kind)).collect();
+    let broken = ("malformed", 10 * INPUT + 5 * OUTPUT, Kind::Settled);
+    assert_eq!(seen[..5], [broken; 5], "{seen:?}");
+    let last = ends[5].event.attempt.as_ref().expect("an attempt");
+    assert_eq!((ends.len(), last.provider.as_str(), last.number), (6, "here", 1), "{seen:?}");
 }
 
 #[test]
@@ -354,6 +380,62 @@ fn a_caller_of_a_translated_stream_who_hangs_up_pays_for_it() {
         assert_eq!((ends[0].kind, ends[0].event.outcome.as_str()), (Kind::Settled, "client_hang_up"), "{provider}");
         let usage = records[0].usage.expect("the sandbox's own books");
         assert_eq!(ends[0].event.amount_picousd, usage.prompt as i64 * INPUT + usage.completion as i64 * OUTPUT, "{provider}");
+    }
+}
+
+#[test]
+fn a_stream_of_anthropics_that_is_left_or_cut_costs_the_input_it_told_and_an_estimate_of_its_output() {
+    let usage = |input: u64, cached: u64, tier: &str| json!({ "input_tokens": input, "cache_read_input_tokens": cached, "output_tokens": 1, "service_tier": tier });
+    // What the beginning tells, and the input's price; a provider that begins with zeros has told nothing.
+    let rows = [
+        (usage(10, 100, "standard"), Some((10 * INPUT + 100 * CACHED, 110)), OUTPUT),
+        (usage(10, 0, "priority"), Some((2 * 10 * INPUT, 10)), 2 * OUTPUT),
+        (usage(0, 0, "standard"), None, OUTPUT),
+    ];
+    for (usage, input, output) in rows {
+        for (speaks, hangs_up) in [(Chat, true), (Messages, true), (Chat, false), (Messages, false)] {
+            let case = format!("{speaks:?} {hangs_up} {usage}");
+            let events = [
+                json!({ "type": "message_start", "message": { "id": "msg-1", "type": "message", "role": "assistant", "model": "x",
+                    "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage } }),
+                json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+                json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "123456789" } }),
+            ];
+            let stream = written(&events);
+            let end = if hangs_up { Step::Stall } else { Step::Reset };
+            let provider = Provider::spawn_thread(
+                Options::default(),
+                Script::by_model().otherwise(move |_| Reply::stream([Step::send(stream.clone()), Step::Flush, end.clone()], None)),
+            )
+            .expect("a provider");
+            let fixture = Fixture::speaking(Limits::default(), Some((&provider.base_url().to_string(), "anthropic")));
+            {
+                let mut client = fixture.client();
+                let request = speaks.request(&fixture, &speaks.body("sandbox/chat", true, &only("beside")));
+                let mut stream = client.open(&request).expect("a stream");
+                while let Some(event) = stream.event().expect("an event") {
+                    if hangs_up && event.data.contains("123456789") {
+                        break;
+                    }
+                }
+            }
+            let (ends, _) = fixture.ends();
+            assert_eq!(ends.len(), 1, "{case}");
+            let event = &ends[0].event;
+            let outcome = if hangs_up { "client_hang_up" } else { "upstream_cut" };
+            assert_eq!((ends[0].kind, event.source(), event.outcome.as_str()), (Kind::Partial, Source::Estimated, outcome), "{case}");
+            assert_eq!((event.provider_answer_id.as_str(), event.model_served.as_str()), ("msg-1", "x"), "{case}");
+            // Nine bytes are three tokens.
+            assert_eq!(event.output_tokens, 3, "{case}");
+            match input {
+                Some((price, tokens)) => assert_eq!((event.amount_picousd, event.input_tokens), (price + 3 * output, tokens), "{case}"),
+                None => {
+                    let estimate = i64::try_from(event.input_tokens).expect("few") * INPUT;
+                    assert_eq!(event.amount_picousd, estimate + 3 * output, "{case}");
+                    assert!(event.input_tokens > 20, "a quarter of the request's bytes: {case}");
+                }
+            }
+        }
     }
 }
 

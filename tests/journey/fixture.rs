@@ -180,7 +180,9 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<(&str, &s
         ("nowhere", nowhere.as_str(), wire::HangUp::Drain, "openai"),
         ("across", here.as_str(), wire::HangUp::Drain, "anthropic"),
     ];
-    providers.extend(beside.map(|(url, dialect)| ("beside", url, wire::HangUp::Drain, dialect)));
+    // Anthropic stops, and stops billing, when its caller goes.
+    let hang_up = |dialect| if dialect == "anthropic" { wire::HangUp::Cancel } else { wire::HangUp::Drain };
+    providers.extend(beside.map(|(url, dialect)| ("beside", url, hang_up(dialect), dialect)));
     for (name, url, hang_up, dialect) in &providers {
         let (name, hang_up) = (*name, *hang_up);
         let provider = wire::Provider {

@@ -132,6 +132,17 @@ impl Passage {
         }
     }
 
+    /// Before the end is written: reads what is held back. On the express lane there is nothing in it that could be out of order.
+    ///
+    /// # Errors
+    /// What is held cannot be told in the caller's dialect; nothing is to be released.
+    pub fn conclude(&mut self) -> Result<(), StreamFault> {
+        match self {
+            Self::Express(_) => Ok(()),
+            Self::Translated(translated) => Ok(translated.conclude()?),
+        }
+    }
+
     /// As [`Stream::release`]. In translation what was held crosses over, then the caller's own terminal frames follow.
     pub fn release(&mut self, cost_picousd: Option<i64>, out: &mut Vec<Bytes>) -> Option<Bytes> {
         match self {
@@ -150,6 +161,8 @@ pub struct Translated {
     telling: Telling,
     /// A fragment that belonged nowhere: the answer cannot be told to its end.
     disorder: Option<Disorder>,
+    /// How the provider's stream stood when what it held was read.
+    concluded: Option<Ending>,
     passed: Vec<Bytes>,
     events: Vec<Event>,
 }
@@ -162,10 +175,22 @@ impl Translated {
             Dialect::OpenAi => Reader::OpenAi(Box::new(openai::EventsReader::new(options.frame_bytes))),
             Dialect::Anthropic => Reader::Anthropic(Box::new(anthropic::EventsReader::new(options.frame_bytes))),
         };
-        Self { provider: express, reader, writer: Writer::new(&telling), telling, disorder: None, passed: Vec::new(), events: Vec::new() }
+        Self {
+            provider: express,
+            reader,
+            writer: Writer::new(&telling),
+            telling,
+            disorder: None,
+            concluded: None,
+            passed: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<Step, StreamFault> {
+        if self.concluded.is_some() {
+            return Ok(Step::Done);
+        }
         let step = self.provider.push(chunk, &mut self.passed);
         // What came before the fault is told before it.
         self.carry_over(out)?;
@@ -173,40 +198,57 @@ impl Translated {
     }
 
     fn finish(&mut self, out: &mut Vec<Bytes>) -> Ending {
-        self.provider.finish(&mut self.passed);
-        let _ = self.carry_over(out);
+        if self.concluded.is_none() {
+            self.provider.finish(&mut self.passed);
+            let _ = self.carry_over(out);
+        }
         self.ending()
     }
 
     fn ending(&self) -> Ending {
-        match (self.provider.ending(), self.disorder) {
+        match (self.concluded.unwrap_or_else(|| self.provider.ending()), self.disorder) {
             (Ending::Complete, Some(_)) => Ending::Truncated,
             (ending, _) => ending,
         }
     }
 
     fn release(&mut self, cost_picousd: Option<i64>, out: &mut Vec<Bytes>) -> Option<Bytes> {
-        let replaced = self.provider.release(None, &mut self.passed);
-        if let Err(disorder) = self.carry_over(out) {
+        let concluded = self.conclude();
+        self.write(out);
+        if let Err(disorder) = concluded {
             let error = ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider's stream broke: {disorder}."));
             let Telling { dialect, id, model, created_s, .. } = &self.telling;
             out.extend(error_frames(*dialect, &error, id, model, *created_s));
-            return replaced;
+            return None;
         }
         self.reader.finish(&mut self.events);
         self.write(out);
         self.writer.end(self.provider.usage(), cost_picousd, self.provider.service_tier(), out);
-        replaced
+        None
+    }
+
+    /// Reads what is held back, and writes nothing of it yet.
+    fn conclude(&mut self) -> Result<(), Disorder> {
+        if self.concluded.is_none() {
+            self.concluded = Some(self.provider.ending());
+            self.provider.release(None, &mut self.passed);
+        }
+        self.read()
     }
 
     /// Reads what has passed and writes it anew.
     fn carry_over(&mut self, out: &mut Vec<Bytes>) -> Result<(), Disorder> {
+        let read = self.read();
+        self.write(out);
+        read
+    }
+
+    fn read(&mut self) -> Result<(), Disorder> {
         for piece in std::mem::take(&mut self.passed) {
             if self.disorder.is_none() {
                 self.disorder = self.reader.push(&piece, &mut self.events).err();
             }
         }
-        self.write(out);
         self.disorder.map_or(Ok(()), Err)
     }
 
@@ -357,6 +399,28 @@ mod tests {
         let end = String::from_utf8(out.concat()).expect("UTF-8");
         assert!(end.contains("out of order") || end.contains("broke"), "{end}");
         assert!(!end.contains("\"finish_reason\":\"stop\""), "{end}");
+    }
+
+    #[test]
+    fn a_disorder_in_what_is_held_is_known_before_anything_of_the_end_is_shown() {
+        let stray = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":9,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"c2ln\"}}\n\n";
+        // A signature is no output, so it does not release what is held.
+        let behind = MESSAGES.find("event: message_stop").expect("an end");
+        let stream = format!("{}{stray}{}", &MESSAGES[..behind], &MESSAGES[behind..]);
+        for (text, is_fine) in [(MESSAGES, true), (stream.as_str(), false)] {
+            let (mut passage, mut out) = (passage(Dialect::Anthropic, Dialect::OpenAi), Vec::new());
+            assert_eq!(passage.push(&Bytes::copy_from_slice(text.as_bytes()), &mut out), Ok(Step::Done), "it is held");
+            let shown = out.len();
+            assert_eq!(passage.conclude().is_ok(), is_fine, "{:?}", passage.conclude());
+            assert_eq!((out.len(), passage.conclude().is_ok()), (shown, is_fine), "asked again it says the same");
+            assert_eq!(passage.ending(), if is_fine { Ending::Complete } else { Ending::Truncated });
+            assert_eq!(passage.provider().usage().map(Reading::total_output), Some(5));
+            out.clear();
+            passage.release(Some(1), &mut out);
+            let end = String::from_utf8(out.concat()).expect("UTF-8");
+            assert_eq!(end.contains("\"finish_reason\":\"stop\""), is_fine, "{end}");
+            assert_eq!(end.contains("broke"), !is_fine, "{end}");
+        }
     }
 
     proptest! {

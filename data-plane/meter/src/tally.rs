@@ -92,20 +92,34 @@ pub fn settled<'a>(bound: &Bill, tariff: Option<&Tariff>, tier: &str, reading: &
     }
 }
 
-/// Output was delivered and usage never came: counted as a quarter of the bytes, rounded up, and never more than the reservation.
+/// What is known of an answer whose usage never came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// The whole request.
+    pub request_bytes: u64,
+    /// The input, class by class, where the provider counted it before it began to write; its classes of output are not looked at.
+    pub input_told: Option<Reading>,
+    /// What the model has written.
+    pub output_bytes: u64,
+}
+
+/// Usage never came: the input as the provider told it, what it did not tell as a quarter of the bytes, rounded up, and never more than the
+/// reservation.
 #[must_use]
-pub fn partial<'a>(
-    bound: &Bill,
-    tariff: Option<&Tariff>,
-    tier: &str,
-    request_bytes: u64,
-    output_bytes: u64,
-    facts: Facts<'a>,
-) -> Ended<'a> {
-    let quantities = Quantities::default()
-        .with(Meter::Input, request_bytes.div_ceil(4))
-        .with(Meter::Output, output_bytes.div_ceil(4))
-        .with(Meter::Request, 1);
+pub fn partial<'a>(bound: &Bill, tariff: Option<&Tariff>, tier: &str, delivered: &Delivered, facts: Facts<'a>) -> Ended<'a> {
+    let input = match &delivered.input_told {
+        Some(told) => quantities(&Reading {
+            output: 0,
+            reasoning: 0,
+            audio_output: 0,
+            image_output: 0,
+            searches: 0,
+            reported_cost: None,
+            ..told.clone()
+        }),
+        None => Quantities::default().with(Meter::Input, delivered.request_bytes.div_ceil(4)).with(Meter::Request, 1),
+    };
+    let quantities = input.with(Meter::Output, delivered.output_bytes.div_ceil(4));
     let mut bill = priced(tariff, &quantities, tier);
     if bill.total > bound.total && tariff.is_some() {
         bill.clone_from(bound);
@@ -244,14 +258,46 @@ mod tests {
         assert_eq!((event.input_tokens, event.output_tokens), (100, 25));
         let (_, event) = read(&settled(&limit(100), Some(&tariff()), "", &reading, Facts::default()));
         assert_eq!((event.amount_picousd, event.overrun), (265, true), "the provider's own count is billed even above the bound");
-        let (end, event) = read(&partial(&limit(600), Some(&tariff()), "", 40, 9, Facts::default()));
-        assert_eq!((end, event.amount_picousd), (End::Partial, 20 + 24));
-        let (_, event) = read(&partial(&limit(600), Some(&tariff()), "", 40, 4000, Facts::default()));
-        assert_eq!(event.amount_picousd, 600, "an estimate never exceeds the reservation");
         let (end, event) = read(&failed(Facts::default()));
         assert_eq!((end, event.amount_picousd), (End::Failed, 0));
         let (end, event) = read(&orphaned(&limit(600), Facts::default()));
         assert_eq!((end, event.amount_picousd, event.lines), (End::Orphaned, 600, lines(&bound())));
+    }
+
+    #[test]
+    fn a_partial_end_takes_the_input_that_was_told_and_estimates_the_rest() {
+        let told = |reading: Reading| Some(reading);
+        let rates = [("", Meter::Input, 2), ("", Meter::CacheRead, 1), ("", Meter::CacheWrite5m, 3), ("", Meter::CacheWrite1h, 4)]
+            .into_iter()
+            .chain([("", Meter::Output, 8), ("", Meter::Search, 1000), ("priority", Meter::Input, 20), ("priority", Meter::Output, 80)]);
+        let rate = |(tier, meter, price): (&str, _, _)| Rate {
+            meter,
+            tier: tier.into(),
+            above_input_tokens: 0,
+            picousd_per_million: i64::from(price) * 1_000_000,
+        };
+        let tariff = Tariff::new(rates.map(rate));
+        let cached = Reading { input: 5, cache_read: 900, cache_write_5m: 30, cache_write_1h: 7, ..Reading::default() };
+        // Tier, bytes of the request, input told, bytes of output; amount, tokens in and out.
+        let rows = [
+            ("", 41, None, 9, 11 * 2 + 3 * 8, 11, 3),
+            ("", 41, None, 0, 11 * 2, 11, 0),
+            ("priority", 41, None, 9, 11 * 20 + 3 * 80, 11, 3),
+            ("", 41, told(Reading { input: 100, ..Reading::default() }), 9, 100 * 2 + 3 * 8, 100, 3),
+            ("", 40_000, told(cached.clone()), 9, 5 * 2 + 900 + 30 * 3 + 7 * 4 + 3 * 8, 942, 3),
+            ("", 41, told(cached.clone()), 0, 5 * 2 + 900 + 30 * 3 + 7 * 4, 942, 0),
+            ("priority", 41, told(Reading { input: 100, ..Reading::default() }), 9, 100 * 20 + 3 * 80, 100, 3),
+            ("", 41, told(Reading { output: 77, reasoning: 5, searches: 1, ..cached }), 1, 5 * 2 + 900 + 30 * 3 + 7 * 4 + 8, 942, 1),
+        ];
+        for (tier, request_bytes, input_told, output_bytes, amount, input, output) in rows {
+            let delivered = Delivered { request_bytes, input_told, output_bytes };
+            let (end, event) = read(&partial(&limit(10_000), Some(&tariff), tier, &delivered, Facts::default()));
+            assert_eq!((end, event.source()), (End::Partial, Source::Estimated), "{delivered:?}");
+            assert_eq!((event.amount_picousd, event.input_tokens, event.output_tokens), (amount, input, output), "{delivered:?}");
+            assert_eq!(event.lines.iter().map(|line| line.amount_picousd).sum::<i64>(), amount, "{delivered:?}");
+            let (_, event) = read(&partial(&limit(amount - 1), Some(&tariff), tier, &delivered, Facts::default()));
+            assert_eq!(event.amount_picousd, amount - 1, "never more than the reservation: {delivered:?}");
+        }
     }
 
     #[test]

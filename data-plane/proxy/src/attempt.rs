@@ -11,7 +11,7 @@ use waybill_dialect::Reading;
 use waybill_meter::{
     Durable, End,
     intent::{self, Intent, Reserved, Wish},
-    tally::{self, Ended, Facts},
+    tally::{self, Delivered, Ended, Facts},
 };
 use waybill_model::{
     id::AttemptId,
@@ -139,10 +139,11 @@ impl Attempt {
         self.end(ended)
     }
 
-    /// Output without usage.
-    pub(crate) fn partial(&mut self, output_bytes: u64, facts: Facts<'_>) -> Result<Written, NotWritten> {
+    /// Output without usage; `input_told` is what the provider counted of the input before it wrote.
+    pub(crate) fn partial(&mut self, input_told: Option<Reading>, output_bytes: u64, facts: Facts<'_>) -> Result<Written, NotWritten> {
         let facts = self.timed(facts);
-        let ended = tally::partial(&self.bound, self.tariff.as_deref(), &self.tier, self.request_bytes, output_bytes, facts);
+        let delivered = Delivered { request_bytes: self.request_bytes, input_told, output_bytes };
+        let ended = tally::partial(&self.bound, self.tariff.as_deref(), &self.tier, &delivered, facts);
         self.end(ended)
     }
 

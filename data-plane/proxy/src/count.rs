@@ -103,6 +103,7 @@ impl Count<'_> {
             retry_after: header("retry-after"),
             retry_after_ms: header("retry-after-ms"),
             content_type: header("content-type"),
+            now_s: self.worker.unix_us() / 1_000_000,
         };
         let classified = classify(status.as_u16(), &told, &body);
         Err((classified.to_body(), classified.retries_elsewhere()))

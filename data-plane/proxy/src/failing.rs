@@ -86,10 +86,14 @@ pub(crate) fn lost(flight: &mut Flight, trouble: &Trouble) -> Result<Went, Error
 pub(crate) async fn refused(mut flight: Flight, endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Result<Went, ErrorBody> {
     let body = flight.body(ERROR_BYTES).await.unwrap_or_default();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let error_headers =
-        ErrorHeaders { retry_after: header("retry-after"), retry_after_ms: header("retry-after-ms"), content_type: header("content-type") };
-    let classified = classify(status.as_u16(), &error_headers, &body);
     let inner = flight.inner();
+    let error_headers = ErrorHeaders {
+        retry_after: header("retry-after"),
+        retry_after_ms: header("retry-after-ms"),
+        content_type: header("content-type"),
+        now_s: inner.attempt.worker().unix_us() / 1_000_000,
+    };
+    let classified = classify(status.as_u16(), &error_headers, &body);
     let facts = Facts { outcome: "provider_error", error_type: classified.error_type.name(), status: status.as_u16(), ..Facts::default() };
     let usage = read_answer(dialect_of(endpoint), &body).ok().and_then(|answer| answer.usage);
     let written = match usage {
@@ -150,7 +154,7 @@ fn events_end(attempt: &mut Attempt, dialect: Dialect, body: &Bytes, status: u16
     let facts = Facts { outcome: "misplaced_form", status, ..Facts::default() };
     match stream.usage() {
         Some(reading) => attempt.settled(reading, facts),
-        None if stream.output_started() => attempt.partial(stream.output().bytes(), facts),
+        None if stream.output_started() => attempt.partial(stream.input_told(), stream.output().bytes(), facts),
         None => attempt.orphaned(facts),
     }
 }

@@ -165,6 +165,14 @@ impl Inner {
         Poll::Ready(Ok(step))
     }
 
+    /// What is held back can be told to the caller, if it is no error. Asked before the end is written, since the end says whether it was.
+    pub(crate) fn conclude(&mut self) -> Result<(), Trouble> {
+        match &mut self.tap {
+            Tap::Stream(stream) if stream.provider().error().is_none() => Ok(stream.conclude()?),
+            Tap::Stream(_) | Tap::Whole(_) => Ok(()),
+        }
+    }
+
     /// Nothing more is wanted of the provider: its connection is closed with the flight, so that it does not go on working for nobody.
     pub(crate) const fn give_up(&mut self) {
         self.ended = true;
@@ -182,17 +190,21 @@ impl Inner {
 
     /// Writes the one end of a streamed attempt from what the stream has told. `here` says how it ended on this side.
     pub(crate) fn close_stream(&mut self, trouble: Option<&Trouble>, here: Here) -> Result<Written, NotWritten> {
+        self.end_stream(trouble, here, false)
+    }
+
+    /// The same; a stream that was cancelled before it told anything has cost its input all the same.
+    fn end_stream(&mut self, trouble: Option<&Trouble>, here: Here, cancelled: bool) -> Result<Written, NotWritten> {
         let Tap::Stream(stream) = &self.tap else { return self.attempt.orphaned(Facts::default()) };
         let facts = stream_facts(stream, self.status, trouble, here);
         self.attempt.mark_tier(stream.provider().service_tier());
+        let (told, bytes) = (stream.provider().input_told(), stream.provider().output().bytes());
         match stream.provider().usage() {
             Some(reading) => self.attempt.settled(reading, facts),
-            None if stream.provider().output_started() => {
-                let bytes = stream.provider().output().bytes();
-                self.attempt.partial(bytes, facts)
-            }
+            None if stream.provider().output_started() => self.attempt.partial(told, bytes, facts),
             // An error and nothing else: as with a status of its own, providers do not bill it.
             None if stream.provider().error().is_some() => self.attempt.failed(facts),
+            None if cancelled => self.attempt.partial(told, bytes, facts),
             None => self.attempt.orphaned(facts),
         }
     }
@@ -255,14 +267,7 @@ impl Inner {
 
     /// Closes the connection of a provider that stops billing then, and writes what had been delivered.
     fn cancel(mut self: Box<Self>) {
-        let output = match &self.tap {
-            Tap::Stream(stream) => stream.provider().output().bytes(),
-            Tap::Whole(_) => 0,
-        };
-        let has_usage = matches!(&self.tap, Tap::Stream(stream) if stream.provider().usage().is_some());
-        let facts = Facts { outcome: self.left.outcome(), status: self.status, ..Facts::default() };
-        let written = if has_usage { self.close_stream(None, self.left) } else { self.attempt.partial(output, facts) };
-        if let Err(error) = written {
+        if let Err(error) = self.end_stream(None, self.left, true) {
             tracing::error!(attempt = %self.attempt.id(), %error, "a cancelled attempt is left to recovery");
         }
     }
@@ -349,7 +354,7 @@ pub(crate) fn whole_end(attempt: &mut Attempt, answer: &Answer, status: u16, out
         None if is_free(&attempt.endpoint, status) || (status < 300 && answer.error_in_body.is_some()) => attempt.failed(facts),
         None if status >= 300 => attempt.orphaned(facts),
         None if answer.empty => attempt.orphaned(facts),
-        None => attempt.partial(answer.output.bytes(), facts),
+        None => attempt.partial(None, answer.output.bytes(), facts),
     }
 }
 

@@ -131,6 +131,7 @@ impl Relay {
         self.closed = true;
         failpoint("attempt.end");
         let inner = self.flight.inner();
+        let trouble = trouble.or_else(|| inner.conclude().err());
         if trouble.is_some() {
             inner.give_up();
         }

@@ -86,9 +86,9 @@ impl Seen {
         Ok(found)
     }
 
-    /// What was told of the input alone.
+    /// What was told of the input alone. No request is without input: a provider that begins with zeros has not counted yet.
     pub(super) fn input(&self) -> Option<Reading> {
-        let reading = self.counts.reading().ok()?;
+        let reading = self.counts.reading().ok().filter(|reading| reading.total_input() > 0)?;
         Some(Reading { output: 0, reasoning: 0, searches: 0, reported_cost: None, ..reading })
     }
 

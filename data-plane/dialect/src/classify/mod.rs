@@ -5,6 +5,8 @@
 
 mod provider_error;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use self::provider_error::{ProviderError, scrubbed};
 use crate::error::{ErrorBody, ErrorType};
 
@@ -14,7 +16,12 @@ pub struct ErrorHeaders<'a> {
     pub retry_after: Option<&'a str>,
     pub retry_after_ms: Option<&'a str>,
     pub content_type: Option<&'a str>,
+    /// The present, in Unix seconds: `retry_after` may be a date.
+    pub now_s: u64,
 }
+
+/// Longest wait that is believed, in seconds.
+const LONGEST_WAIT_S: u64 = 24 * 60 * 60;
 
 /// Where a retry can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,9 +327,20 @@ fn retry_of_request(error_type: ErrorType, error: &ProviderError, said: &Said) -
     if may_succeed { Retry::Elsewhere } else { Retry::Never }
 }
 
-/// Seconds to wait, rounded up. A date is not read: there is no clock here.
+/// Seconds to wait, rounded up, at most a day. A date that has passed is no wait.
 fn seconds(headers: &ErrorHeaders<'_>) -> Option<u64> {
     let millis = headers.retry_after_ms.and_then(|text| text.trim().parse::<u64>().ok());
     let precise = millis.map(|millis| millis.div_ceil(1000));
-    precise.or_else(|| headers.retry_after.and_then(|text| text.trim().parse().ok()))
+    let told = precise.or_else(|| {
+        let text = headers.retry_after?.trim();
+        text.parse().ok().or_else(|| until(text, headers.now_s))
+    });
+    told.map(|seconds| seconds.min(LONGEST_WAIT_S))
+}
+
+/// Seconds from now to an HTTP date (RFC 9110, 5.6.7: all three of its forms).
+fn until(date: &str, now_s: u64) -> Option<u64> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    let now = UNIX_EPOCH.checked_add(Duration::from_secs(now_s))?;
+    Some(date.duration_since(now).map_or(0, |wait| wait.as_secs()))
 }

@@ -6,7 +6,7 @@ use crate::error::{ErrorBody, ErrorType};
 use crate::fault::{Fault, FaultKind};
 use crate::openai::{DONE_FRAME, envelope, error_frame};
 
-const NO_HEADERS: ErrorHeaders<'static> = ErrorHeaders { retry_after: None, retry_after_ms: None, content_type: None };
+const NO_HEADERS: ErrorHeaders<'static> = ErrorHeaders { retry_after: None, retry_after_ms: None, content_type: None, now_s: 0 };
 
 #[test]
 fn the_vocabulary_has_27_types_each_with_its_own_name() {
@@ -164,13 +164,30 @@ fn messages_are_found_wherever_they_are_packed_and_carry_no_account() {
 #[test]
 fn waiting_is_told_only_where_it_helps() {
     let after = |status, seconds, millis, body: &str| {
-        let headers = ErrorHeaders { retry_after: seconds, retry_after_ms: millis, content_type: None };
+        // Wed, 21 Oct 2015 07:28:00 GMT, less half a minute.
+        let headers = ErrorHeaders { retry_after: seconds, retry_after_ms: millis, content_type: None, now_s: 1_445_412_450 };
         classify(status, &headers, body.as_bytes()).retry_after
     };
     assert_eq!(after(429, Some("20"), None, "{}"), Some(20));
     assert_eq!(after(429, Some("1"), Some("1494"), "{}"), Some(2));
     assert_eq!(after(503, Some(" 86400 "), None, "{}"), Some(86400));
-    assert_eq!(after(429, Some("Wed, 21 Oct 2015 07:28:00 GMT"), None, "{}"), None);
+    assert_eq!(after(503, Some("86401"), None, "{}"), Some(86400), "a day at most");
+    assert_eq!(after(429, Some("1"), Some("99000000000"), "{}"), Some(86400));
+    for (date, wait) in [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", Some(30)),
+        (" Wednesday, 21-Oct-15 07:28:00 GMT ", Some(30)),
+        ("Wed Oct 21 07:28:00 2015", Some(30)),
+        ("Wed, 21 Oct 2015 07:27:30 GMT", Some(0)),
+        ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
+        ("Sat, 24 Oct 2015 07:28:00 GMT", Some(86400)),
+        ("Wed, 21 Oct 2015 07:28:00 CET", None),
+        ("2015-10-21T07:28:00Z", None),
+        ("soon", None),
+        ("-5", None),
+    ] {
+        assert_eq!(after(429, Some(date), None, "{}"), wait, "{date}");
+    }
+    assert_eq!(after(429, Some("Wed, 21 Oct 2015 07:28:00 GMT"), Some("2000"), "{}"), Some(2), "the precise one holds");
     assert_eq!(after(429, Some("20"), None, r#"{"error":{"code":"insufficient_quota"}}"#), None);
     assert_eq!(after(400, Some("20"), None, "{}"), None);
 }
