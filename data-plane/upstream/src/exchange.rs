@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -13,6 +14,7 @@ use hyper::{body::Incoming, client::conn::TrySendError};
 use waybill_model::snapshot::Origin;
 
 use crate::{
+    bell::Bells,
     failure::{Failure, Kind},
     payload::Payload,
     pool::{Line, Pool},
@@ -85,9 +87,12 @@ impl Exchange {
         let Some(line) = self.line.as_mut() else { return Ok(()) };
         let was_fresh = line.fresh;
         let mut head: Head = Box::pin(line.sender.try_send_request(request));
+        let bells = Rc::clone(&line.bells);
         let first = poll_fn(|context| {
-            line.advance(context);
-            Poll::Ready(head.as_mut().poll(context))
+            Poll::Ready(bells.turn(context, || {
+                line.advance();
+                head.as_mut().poll(&mut bells.answer())
+            }))
         });
         match first.await {
             Poll::Pending => self.state = State::Head(head),
@@ -108,8 +113,12 @@ impl Exchange {
         let (State::Head(head), Some(line)) = (&mut self.state, self.line.as_mut()) else {
             return Poll::Ready(Err(Failure { kind: Kind::Protocol, request_left: true, message: "the head was taken before".into() }));
         };
-        line.advance(context);
-        match ready!(head.as_mut().poll(context)) {
+        let bells = Rc::clone(&line.bells);
+        let polled = bells.turn(context, || {
+            line.advance();
+            head.as_mut().poll(&mut bells.answer())
+        });
+        match ready!(polled) {
             Ok(response) => {
                 let (parts, body) = response.into_parts();
                 self.state = State::Body(body);
@@ -128,6 +137,13 @@ impl Exchange {
     /// # Errors
     /// The connection ended before the body did.
     pub fn poll_body(&mut self, context: &mut Context<'_>, into: &mut Vec<Bytes>) -> Poll<Result<Progress, Failure>> {
+        match self.line.as_ref().map(|line| Rc::clone(&line.bells)) {
+            Some(bells) => bells.turn(context, || self.poll_slices(&bells, into)),
+            None => Poll::Ready(Ok(Progress::End)),
+        }
+    }
+
+    fn poll_slices(&mut self, bells: &Bells, into: &mut Vec<Bytes>) -> Poll<Result<Progress, Failure>> {
         if matches!(self.state, State::Broken(_))
             && let State::Broken(failure) = std::mem::replace(&mut self.state, State::Done)
         {
@@ -136,7 +152,7 @@ impl Exchange {
         let (State::Body(body), Some(line)) = (&mut self.state, self.line.as_mut()) else { return Poll::Ready(Ok(Progress::End)) };
         let (mut taken, mut advanced, before) = (0, false, into.len());
         loop {
-            match Pin::new(&mut *body).poll_frame(context) {
+            match Pin::new(&mut *body).poll_frame(&mut bells.answer()) {
                 Poll::Ready(Some(Ok(frame))) => {
                     advanced = false;
                     if let Ok(data) = frame.into_data() {
@@ -156,11 +172,11 @@ impl Exchange {
                     return Poll::Ready(Err(Failure::after(&error)));
                 }
                 Poll::Ready(None) => {
-                    self.finish(context);
+                    self.finish();
                     return Poll::Ready(Ok(Progress::End));
                 }
                 Poll::Pending if !advanced => {
-                    line.advance(context);
+                    line.advance();
                     advanced = true;
                 }
                 Poll::Pending if into.len() > before => return Poll::Ready(Ok(Progress::More)),
@@ -169,11 +185,11 @@ impl Exchange {
         }
     }
 
-    fn finish(&mut self, context: &mut Context<'_>) {
+    fn finish(&mut self) {
         self.state = State::Done;
         if let Some(mut line) = self.line.take() {
             // One more turn lets the connection see the end of the message and want the next one.
-            if line.advance(context) && line.sender.is_ready() {
+            if line.advance() && line.sender.is_ready() {
                 self.pool.give_back(&self.origin, line);
             }
         }

@@ -11,6 +11,7 @@
 //! - Nothing here is shared between threads but the TLS configuration.
 //! - `TCP_NODELAY` is set on every connection.
 
+mod bell;
 mod connect;
 mod exchange;
 mod failure;

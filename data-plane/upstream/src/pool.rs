@@ -1,14 +1,6 @@
 //! Idle connections of one worker thread.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    future::Future,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc, time::Duration};
 
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -16,6 +8,7 @@ use tokio::time::Instant;
 use waybill_model::snapshot::Origin;
 
 use crate::{
+    bell::Bells,
     connect::Connector,
     failure::{Failure, Kind},
     io::Io,
@@ -33,14 +26,16 @@ pub(crate) struct Line {
     pub(crate) sender: SendRequest<Payload>,
     pub(crate) connection: Pin<Box<Connection<TokioIo<Io>, Payload>>>,
     pub(crate) fresh: bool,
+    /// What wakes whoever drives it.
+    pub(crate) bells: Rc<Bells>,
     /// The connection is over; it must not be polled again.
     pub(crate) ended: bool,
 }
 
 impl Line {
     /// Lets the connection move bytes. `false` when it has ended.
-    pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> bool {
-        self.ended = self.ended || self.connection.as_mut().poll(context).is_ready();
+    pub(crate) fn advance(&mut self) -> bool {
+        self.ended = self.ended || self.connection.as_mut().poll(&mut self.bells.line()).is_ready();
         !self.ended
     }
 }
@@ -70,7 +65,7 @@ impl Pool {
             while let Some(idle) = self.idle.borrow_mut().get_mut(origin).and_then(Vec::pop) {
                 let mut line = idle.line;
                 // Polling an idle connection notices that the provider has closed it.
-                let alive = line.advance(&mut Context::from_waker(Waker::noop()));
+                let alive = if line.bells.line_is_rung() { line.advance() } else { !line.ended };
                 if alive && line.sender.is_ready() && idle.since.elapsed() < IDLE_LIMIT {
                     return Ok(line);
                 }
@@ -79,12 +74,13 @@ impl Pool {
         let io = TokioIo::new(self.connector.connect(origin).await?);
         let handshake = Builder::new().handshake(io).await;
         let (sender, connection) = handshake.map_err(|error| Failure::before(Kind::Protocol, error.to_string()))?;
-        Ok(Line { sender, connection: Box::pin(connection), fresh: true, ended: false })
+        Ok(Line { sender, connection: Box::pin(connection), fresh: true, bells: Rc::new(Bells::new()), ended: false })
     }
 
     /// Puts a connection back after a whole answer.
     pub(crate) fn give_back(&self, origin: &Origin, mut line: Line) {
         line.fresh = false;
+        line.bells.rest();
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
         let lines = match idle.get_mut(origin) {
