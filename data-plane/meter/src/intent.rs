@@ -96,13 +96,13 @@ pub struct Reserved<'a> {
 }
 
 impl Intent<'_> {
-    /// The payload of the intent's record: an encoded `usage.v1.Attempt`.
+    /// Writes the payload of the intent's record, an encoded `usage.v1.Attempt`, behind what `out` holds.
     ///
     /// The record of the decision is cut until the attempt fits into a record together with its end: first the details, then candidates from
     /// the end, counted in `more`.
-    #[must_use]
-    pub fn payload(&self, reserved: Reserved<'_>) -> Vec<u8> {
-        let mut attempt = Writer(Vec::with_capacity(512));
+    pub fn write(&self, reserved: Reserved<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut attempt = Writer(out);
         attempt.bytes(1, reserved.attempt);
         attempt.bytes(2, self.generation);
         attempt.number(3, self.number.into());
@@ -132,19 +132,18 @@ impl Intent<'_> {
         attempt.number(26, u64::from(i32::from(self.lane).unsigned_abs()));
         attempt.number(27, self.notices.into());
         if let Some(decision) = &self.decision {
-            fit(&mut attempt, decision);
+            fit(&mut attempt, start, decision);
         }
-        attempt.0
     }
 }
 
 /// Writes the decision last, since it takes what room is left. The order of fields says nothing.
-fn fit(attempt: &mut Writer, decision: &Decision) {
+fn fit(attempt: &mut Writer<'_>, start: usize, decision: &Decision) {
     let before = attempt.0.len();
     let (mut named, mut detailed) = (decision.candidates.len(), true);
     loop {
         write_decision(attempt, decision, named, detailed);
-        if attempt.0.len() <= PAYLOAD_BYTES - EVENT_BYTES || named == 0 {
+        if attempt.0.len() - start <= PAYLOAD_BYTES - EVENT_BYTES || named == 0 {
             return;
         }
         attempt.0.truncate(before);
@@ -153,7 +152,7 @@ fn fit(attempt: &mut Writer, decision: &Decision) {
     }
 }
 
-fn write_decision(attempt: &mut Writer, decision: &Decision, named: usize, detailed: bool) {
+fn write_decision(attempt: &mut Writer<'_>, decision: &Decision, named: usize, detailed: bool) {
     let left_out = u32::try_from(decision.candidates.len().saturating_sub(named)).unwrap_or(u32::MAX);
     attempt.message(18, |writer| {
         writer.number(1, decision.revision);

@@ -156,11 +156,11 @@ pub fn orphan_of(intent: &[u8]) -> Vec<u8> {
         outcome: "crash".to_owned(),
         ..Event::default()
     };
-    let mut payload = Writer(Vec::with_capacity(intent.len() + event.encoded_len() + 8));
-    payload.element(1, intent);
+    let mut payload = Vec::with_capacity(intent.len() + event.encoded_len() + 8);
+    Writer(&mut payload).element(1, intent);
     // Writing to a Vec cannot fail.
-    let _ = event.encode(&mut payload.0);
-    payload.0
+    let _ = event.encode(&mut payload);
+    payload
 }
 
 impl<'a> Ended<'a> {
@@ -168,9 +168,8 @@ impl<'a> Ended<'a> {
         Self { end, source, bill, facts, reported_cost: "", input_tokens: 0, output_tokens: 0, overrun: false }
     }
 
-    /// The payload of the end's record: an encoded `usage.v1.Event` around the payload of the intent.
-    #[must_use]
-    pub fn payload(&self, intent: &[u8]) -> Vec<u8> {
+    /// Writes the payload of the end's record, an encoded `usage.v1.Event` around the payload of the intent, behind what `out` holds.
+    pub fn write(&self, intent: &[u8], out: &mut Vec<u8>) {
         let kind = match self.end {
             End::Settled => Kind::Settled,
             End::Partial => Kind::Partial,
@@ -179,7 +178,7 @@ impl<'a> Ended<'a> {
         };
         let Facts { outcome, error_type, status, finish_reason, provider_answer_id, model_served, first_token_us, duration_us } =
             self.facts;
-        let mut event = Writer(Vec::with_capacity(intent.len() + 512));
+        let mut event = Writer(out);
         event.element(1, intent);
         event.signed(2, i32::from(kind).into());
         event.signed(3, i32::from(self.source).into());
@@ -197,7 +196,6 @@ impl<'a> Ended<'a> {
         event.number(15, self.input_tokens);
         event.number(16, self.output_tokens);
         event.number(17, self.overrun.into());
-        event.0
     }
 
     /// The same without the words that are not needed for the bill.
@@ -233,9 +231,15 @@ mod tests {
         Bill { total: waybill_model::money::Picousd(total), ..bound() }
     }
 
+    fn written(ended: &Ended<'_>, attempt: &Attempt) -> Event {
+        let mut payload = Vec::new();
+        ended.write(&attempt.encode_to_vec(), &mut payload);
+        Event::decode(&payload[..]).expect("an event")
+    }
+
     /// As billing reads it.
     fn read(ended: &Ended<'_>) -> (End, Event) {
-        (ended.end, Event::decode(&ended.payload(&[])[..]).expect("an event"))
+        (ended.end, written(ended, &Attempt::default()))
     }
 
     fn lines(bill: &Bill) -> Vec<Line> {
@@ -305,8 +309,7 @@ mod tests {
         let attempt = Attempt { reservation_picousd: 600, bound: lines(&bound()), ..Attempt::default() };
         let event = Event::decode(&orphan_of(&attempt.encode_to_vec())[..]).expect("an event");
         assert_eq!((event.amount_picousd, event.outcome.as_str(), event.attempt.as_ref()), (600, "crash", Some(&attempt)));
-        let living = orphaned(&bound(), Facts { outcome: "crash", ..Facts::default() }).payload(&attempt.encode_to_vec());
-        assert_eq!(Event::decode(&living[..]), Ok(event));
+        assert_eq!(written(&orphaned(&bound(), Facts { outcome: "crash", ..Facts::default() }), &attempt), event);
         assert!(orphan_of(&[0xff; 3]).is_empty());
     }
 
@@ -354,7 +357,7 @@ mod tests {
             output_tokens: 1 << 33,
             overrun: true,
         };
-        assert_eq!(Event::decode(&ended.payload(&attempt.encode_to_vec())[..]), Ok(expected.clone()));
+        assert_eq!(written(&ended, &attempt), expected);
         let terse = Event {
             provider_answer_id: String::new(),
             model_served: String::new(),
@@ -363,6 +366,6 @@ mod tests {
             reported_cost: String::new(),
             ..expected
         };
-        assert_eq!(Event::decode(&ended.terse().payload(&attempt.encode_to_vec())[..]), Ok(terse));
+        assert_eq!(written(&ended.terse(), &attempt), terse);
     }
 }

@@ -2,18 +2,18 @@
 //! messages first would copy a dozen names that the snapshot holds already. The numbers are those of `waybill/usage/v1`; tests read
 //! everything back with the generated code.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::WireType;
 use waybill_model::price::{Bill, Line};
 
 /// Writes fields one after another. As everywhere in proto3, what is empty or 0 is left out.
 #[derive(Debug)]
-pub(crate) struct Writer(pub(crate) Vec<u8>);
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
-impl Writer {
+impl Writer<'_> {
     pub(crate) fn number(&mut self, field: u32, value: u64) {
         if value != 0 {
-            encode_key(field, WireType::Varint, &mut self.0);
-            encode_varint(value, &mut self.0);
+            self.key(field, WireType::Varint);
+            self.varint(value);
         }
     }
 
@@ -34,14 +34,14 @@ impl Writer {
 
     /// An element of a repeated field, which is written even when it is empty.
     pub(crate) fn element(&mut self, field: u32, bytes: &[u8]) {
-        encode_key(field, WireType::LengthDelimited, &mut self.0);
-        encode_varint(bytes.len() as u64, &mut self.0);
+        self.key(field, WireType::LengthDelimited);
+        self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
     /// A message: its length stands before it and is known after it. Most are shorter than 128 bytes, so one byte is left for it.
     pub(crate) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        encode_key(field, WireType::LengthDelimited, &mut self.0);
+        self.key(field, WireType::LengthDelimited);
         let place = self.0.len();
         self.0.push(0);
         let start = self.0.len();
@@ -51,10 +51,24 @@ impl Writer {
             (Some(byte), Ok(short @ 0..=127)) => *byte = short,
             _ => {
                 let mut long = Vec::with_capacity(10);
-                encode_varint(length as u64, &mut long);
+                Writer(&mut long).varint(length as u64);
                 self.0.splice(place..start, long);
             }
         }
+    }
+
+    fn key(&mut self, field: u32, kind: WireType) {
+        self.varint(u64::from(field << 3 | kind as u32));
+    }
+
+    /// Seven bits a byte, the lowest first. Nearly all are one byte: keys, lengths, small counts.
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
     }
 
     /// The lines of a bill.

@@ -45,8 +45,6 @@ pub(crate) struct Attempt {
     id: AttemptId,
     /// The reservation.
     bound: Bill,
-    /// The payload of the intent's record.
-    intent: Vec<u8>,
     tariff: Option<Arc<Tariff>>,
     pub(crate) endpoint: Arc<Endpoint>,
     tier: Box<str>,
@@ -75,15 +73,14 @@ impl Attempt {
         let id = AttemptId::new(now / 1000, worker.random_bytes());
         let tariff = endpoint.tariff(i64::try_from(now / 1000).unwrap_or(i64::MAX)).map(Arc::clone);
         let bound = intent::bound(wish, endpoint, tariff.as_deref());
-        let payload = intent.payload(Reserved { attempt: id.as_bytes(), start_unix_us: now, tariff: tariff.as_deref(), bound: &bound });
-        let durable = worker.write_intent(id.as_bytes(), &payload).map_err(NotBegun)?;
+        let reserved = Reserved { attempt: id.as_bytes(), start_unix_us: now, tariff: tariff.as_deref(), bound: &bound };
+        let durable = worker.write_intent(&intent, reserved).map_err(NotBegun)?;
         worker.counters.attempts.add(1);
         worker.counters.unbounded.add(u64::from(!intent.unbounded.is_empty()));
         Ok(Self {
             worker: Rc::clone(worker),
             id,
             bound,
-            intent: payload,
             tariff,
             endpoint: Arc::clone(endpoint),
             tier,
@@ -172,11 +169,9 @@ impl Attempt {
         self.open = false;
         let (end, amount_picousd, counters) = (ended.end, ended.bill.total.0, &self.worker.counters);
         let (input_tokens, output_tokens, overrun) = (ended.input_tokens, ended.output_tokens, ended.overrun);
-        let written = match self.worker.write_end(self.id.as_bytes(), end, &ended.payload(&self.intent)) {
+        let written = match self.worker.write_end(self.id.as_bytes(), &ended) {
             // Long names leave little room: the bill comes first, the provider's words are left out.
-            Err(waybill_meter::Failure::TooLong { .. }) => {
-                self.worker.write_end(self.id.as_bytes(), end, &ended.terse().payload(&self.intent))
-            }
+            Err(waybill_meter::Failure::TooLong { .. }) => self.worker.write_end(self.id.as_bytes(), &ended.terse()),
             written => written,
         };
         self.durable = written.map_err(NotWritten)?;

@@ -9,7 +9,11 @@ use std::{
 };
 
 use waybill_front::{Drain, Limits};
-use waybill_meter::{Durable, End, Identity, Log, OpenError, Position, Refusal, Spool, tally::orphan_of};
+use waybill_meter::{
+    Durable, Failure, Identity, Log, OpenError, Position, Refusal, Spool,
+    intent::{Intent, Reserved},
+    tally::{Ended, orphan_of},
+};
 use waybill_model::{
     id::GenerationId,
     key::Pepper,
@@ -45,6 +49,8 @@ pub(crate) struct Worker {
     shared: Shared,
     pool: Pool,
     log: RefCell<Log>,
+    /// The record that is being written.
+    payload: RefCell<Vec<u8>>,
     health: RefCell<Health>,
     /// The revision whose endpoints the health is of.
     health_of: Cell<u64>,
@@ -59,6 +65,7 @@ impl Worker {
             shared,
             pool,
             log: RefCell::new(log),
+            payload: RefCell::default(),
             health: RefCell::default(),
             health_of: Cell::new(0),
             counters,
@@ -151,8 +158,11 @@ impl Worker {
     }
 
     /// Writes an intent. A log that has broken is replaced by a new one first.
-    pub(crate) fn write_intent(&self, attempt: &[u8; 16], payload: &[u8]) -> Result<Option<Durable>, Refusal> {
-        let mut log = self.log.borrow_mut();
+    pub(crate) fn write_intent(&self, intent: &Intent<'_>, reserved: Reserved<'_>) -> Result<Option<Durable>, Refusal> {
+        let (mut log, mut payload) = (self.log.borrow_mut(), self.payload.borrow_mut());
+        payload.clear();
+        intent.write(reserved, &mut payload);
+        let (attempt, payload) = (reserved.attempt, &payload[..]);
         let position = match log.intent(*attempt, payload) {
             Err(Refusal::Poisoned(poisoned)) => {
                 self.replace(&mut log).map_err(|error| {
@@ -166,10 +176,12 @@ impl Worker {
         Ok(self.when_strict(&log, position))
     }
 
-    /// Writes an end.
-    pub(crate) fn write_end(&self, attempt: &[u8; 16], end: End, payload: &[u8]) -> Result<Option<Durable>, waybill_meter::Failure> {
-        let mut log = self.log.borrow_mut();
-        let (_, position) = log.end(*attempt, end, payload)?;
+    /// Writes an end around what the intent said.
+    pub(crate) fn write_end(&self, attempt: &[u8; 16], ended: &Ended<'_>) -> Result<Option<Durable>, Failure> {
+        let (mut log, mut payload) = (self.log.borrow_mut(), self.payload.borrow_mut());
+        payload.clear();
+        ended.write(log.intent_of(attempt).ok_or(Failure::NotOpen)?, &mut payload);
+        let (_, position) = log.end(*attempt, ended.end, &payload)?;
         Ok(self.when_strict(&log, position))
     }
 

@@ -44,8 +44,6 @@ enum State {
 
 /// A request on its way, then its answer.
 pub struct Exchange {
-    pool: Pool,
-    origin: Origin,
     line: Option<Line>,
     state: State,
 }
@@ -59,14 +57,14 @@ impl Exchange {
     /// No connection could be had: no byte of the request has left.
     pub async fn start(pool: &Pool, origin: &Origin, request: Request<Payload>) -> Result<Self, Failure> {
         let line = pool.line(origin, false).await?;
-        let (mut exchange, mut request) = (Self::on(pool, origin, line), Some(request));
+        let (mut exchange, mut request) = (Self::on(line), Some(request));
         loop {
             let Some(sent) = request.take() else { return Err(Failure::before(Kind::Reset, "the request was lost")) };
             match exchange.hand_over(sent).await {
                 Ok(()) => return Ok(exchange),
                 Err((back, was_fresh)) if !was_fresh => {
                     request = Some(back);
-                    exchange = Self::on(pool, origin, pool.line(origin, true).await?);
+                    exchange = Self::on(pool.line(origin, true).await?);
                 }
                 Err(_) => {
                     return Err(Failure::before(
@@ -78,8 +76,8 @@ impl Exchange {
         }
     }
 
-    fn on(pool: &Pool, origin: &Origin, line: Line) -> Self {
-        Self { pool: pool.clone(), origin: origin.clone(), line: Some(line), state: State::Done }
+    const fn on(line: Line) -> Self {
+        Self { line: Some(line), state: State::Done }
     }
 
     /// Gives the request to the connection and lets it write. The request comes back if the connection died before it took it.
@@ -190,7 +188,7 @@ impl Exchange {
         if let Some(mut line) = self.line.take() {
             // One more turn lets the connection see the end of the message and want the next one.
             if line.advance() && line.sender.is_ready() {
-                self.pool.give_back(&self.origin, line);
+                line.give_back();
             }
         }
     }

@@ -1,6 +1,13 @@
 //! Idle connections of one worker thread.
 
-use std::{cell::RefCell, collections::HashMap, future::Future, pin::Pin, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -26,6 +33,8 @@ pub(crate) struct Line {
     pub(crate) sender: SendRequest<Payload>,
     pub(crate) connection: Pin<Box<Connection<TokioIo<Io>, Payload>>>,
     pub(crate) fresh: bool,
+    /// Where it goes when its answer is whole, while the pool lives.
+    home: Weak<RefCell<Vec<Idle>>>,
     /// What wakes whoever drives it.
     pub(crate) bells: Rc<Bells>,
     /// The connection is over; it must not be polled again.
@@ -45,11 +54,14 @@ struct Idle {
     since: Instant,
 }
 
+/// The idle connections to one origin, the one that was used last at the end.
+type Lines = Rc<RefCell<Vec<Idle>>>;
+
 /// Connections to all origins, shared by the tasks of one thread.
 #[derive(Clone)]
 pub struct Pool {
     connector: Connector,
-    idle: Rc<RefCell<HashMap<Origin, Vec<Idle>>>>,
+    idle: Rc<RefCell<HashMap<Origin, Lines>>>,
 }
 
 impl Pool {
@@ -61,8 +73,9 @@ impl Pool {
 
     /// Takes the connection that was used last, if it still lives, else opens one.
     pub(crate) async fn line(&self, origin: &Origin, fresh: bool) -> Result<Line, Failure> {
+        let home = self.home(origin);
         if !fresh {
-            while let Some(idle) = self.idle.borrow_mut().get_mut(origin).and_then(Vec::pop) {
+            while let Some(idle) = { home.borrow_mut().pop() } {
                 let mut line = idle.line;
                 // Polling an idle connection notices that the provider has closed it.
                 let alive = if line.bells.line_is_rung() { line.advance() } else { !line.ended };
@@ -74,24 +87,37 @@ impl Pool {
         let io = TokioIo::new(self.connector.connect(origin).await?);
         let handshake = Builder::new().handshake(io).await;
         let (sender, connection) = handshake.map_err(|error| Failure::before(Kind::Protocol, error.to_string()))?;
-        Ok(Line { sender, connection: Box::pin(connection), fresh: true, bells: Rc::new(Bells::new()), ended: false })
+        Ok(Line {
+            sender,
+            connection: Box::pin(connection),
+            fresh: true,
+            home: Rc::downgrade(&home),
+            bells: Rc::new(Bells::new()),
+            ended: false,
+        })
     }
 
-    /// Puts a connection back after a whole answer.
-    pub(crate) fn give_back(&self, origin: &Origin, mut line: Line) {
-        line.fresh = false;
-        line.bells.rest();
+    fn home(&self, origin: &Origin) -> Lines {
         let mut idle = self.idle.borrow_mut();
-        let now = Instant::now();
-        let lines = match idle.get_mut(origin) {
-            Some(lines) => lines,
-            None => idle.entry(origin.clone()).or_default(),
-        };
+        match idle.get(origin) {
+            Some(lines) => Rc::clone(lines),
+            None => Rc::clone(idle.entry(origin.clone()).or_default()),
+        }
+    }
+}
+
+impl Line {
+    /// Puts a connection back after a whole answer.
+    pub(crate) fn give_back(mut self) {
+        self.fresh = false;
+        self.bells.rest();
+        let Some(home) = self.home.upgrade() else { return };
+        let (mut lines, now) = (home.borrow_mut(), Instant::now());
         // The oldest stand first; a pop takes the youngest, so the old ones of a quiet hour are dropped here.
         let expired = lines.iter().take_while(|idle| now.duration_since(idle.since) >= IDLE_LIMIT).count();
         lines.drain(..expired);
         if lines.len() < IDLE_PER_ORIGIN {
-            lines.push(Idle { line, since: now });
+            lines.push(Idle { line: self, since: now });
         }
     }
 }

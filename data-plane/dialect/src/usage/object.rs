@@ -27,6 +27,9 @@ pub(crate) fn count(scan: &mut Scan<'_>, label: &'static str) -> Result<Result<O
         return Ok(Err(UsageFault::NotANumber(label)));
     }
     let text = scan.number()?;
+    if let Some(value) = plain(text) {
+        return Ok(if value <= Reading::MAX_COUNT { Ok(Some(value)) } else { Err(UsageFault::Absurd(label)) });
+    }
     let decimal = match Decimal::parse(text) {
         Ok(decimal) if decimal.is_negative() => return Ok(Err(UsageFault::Negative(label))),
         Ok(decimal) => decimal,
@@ -40,6 +43,13 @@ pub(crate) fn count(scan: &mut Scan<'_>, label: &'static str) -> Result<Result<O
         Err(crate::json::DecimalError::TooLarge) => Err(UsageFault::Absurd(label)),
         Err(_) => Err(UsageFault::NotANumber(label)),
     })
+}
+
+/// A number of digits alone, as nearly all counts are; so many fit into 64 bits.
+fn plain(text: &str) -> Option<u64> {
+    const MOST_DIGITS: usize = 19;
+    let digit = |value: u64, byte: u8| byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'));
+    if text.len() > MOST_DIGITS { None } else { text.bytes().try_fold(0, digit) }
 }
 
 /// What the provider says it cost: a number, a string that holds one, or Perplexity's object with `total_cost`.

@@ -83,7 +83,8 @@ fn written(decision: Decision, requested_model: &str, bound: &Bill, tariff: &Tar
         lane: Lane::Translated,
         notices: 3,
     };
-    let payload = intent.payload(Reserved { attempt: &[1; 16], start_unix_us: 5, tariff: Some(tariff), bound });
+    let mut payload = Vec::new();
+    intent.write(Reserved { attempt: &[1; 16], start_unix_us: 5, tariff: Some(tariff), bound }, &mut payload);
     (payload.len(), Attempt::decode(&payload[..]).expect("an attempt"))
 }
 

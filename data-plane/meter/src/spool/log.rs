@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::Arc;
 
@@ -98,7 +99,7 @@ pub struct Log {
     place: Place,
     at: Position,
     next_seq: u64,
-    open: HashMap<[u8; 16], Open>,
+    open: HashMap<[u8; 16], Open, BuildHasherDefault<ById>>,
     /// Bytes that the open intents take when they are carried forward.
     open_bytes: u64,
     /// Orders the open intents.
@@ -112,11 +113,25 @@ struct Open {
     payload: Box<[u8]>,
 }
 
+/// Attempt ids are random at their end and are made here, so that part is hash enough.
+#[derive(Debug, Default)]
+struct ById(u64);
+
+impl Hasher for ById {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.last_chunk().map_or(self.0, |random| u64::from_be_bytes(*random));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl Log {
     pub(crate) fn new(spool: Arc<Inner>, shared: Arc<Shared>, file: Arc<fs::File>) -> Self {
         let at = Position { segment: 0, offset: SEGMENT_HEADER_BYTES };
         let place = Place::of(shared.header.identity.incarnation, 0);
-        Self { spool, shared, file, place, at, next_seq: 1, open: HashMap::new(), open_bytes: 0, serial: 0, buffer: Vec::new() }
+        Self { spool, shared, file, place, at, next_seq: 1, open: HashMap::default(), open_bytes: 0, serial: 0, buffer: Vec::new() }
     }
 
     /// Writes the intent of an attempt, which is about to be sent. After this its end is certain to find room.
@@ -153,6 +168,11 @@ impl Log {
         self.open_bytes -= intent_bytes;
         failpoint("end.after");
         Ok((seq, position))
+    }
+
+    /// The payload of an open attempt's intent.
+    pub fn intent_of(&self, attempt: &[u8; 16]) -> Option<&[u8]> {
+        self.open.get(attempt).map(|open| &*open.payload)
     }
 
     /// Ends the log: nothing is written to it hereafter, and all of it is durable.
