@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
+use crate::neutral::Disorder;
+
 /// What may stand before a stream's first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -186,6 +188,11 @@ fn payload(frame: &Bytes, lines: u32) -> Option<Bytes> {
         Data::Line(at) => Some(as_text(&frame.slice(at))),
         Data::Lines(text) => Some(as_text(&text)),
     }
+}
+
+/// A payload that is no JSON: words of a provider's own pass, a broken object leaves a hole in the answer.
+pub(crate) fn unreadable(payload: &[u8]) -> Result<(), Disorder> {
+    if payload.trim_ascii_start().starts_with(b"{") { Err(Disorder::Unreadable) } else { Ok(()) }
 }
 
 /// The bytes if they are UTF-8, else with U+FFFD for what is not.

@@ -51,7 +51,7 @@ pub enum Ending {
 
 /// The provider breaks a limit; the stream cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the provider's stream holds more than {limit} bytes in one frame or after its usage (limit frame_bytes)")]
+#[error("the provider's stream holds more than {limit} bytes in one frame, before its output or after its usage (limit frame_bytes)")]
 pub struct FrameTooLarge {
     pub limit: usize,
 }

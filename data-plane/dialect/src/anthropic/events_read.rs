@@ -6,7 +6,7 @@ use super::block_read::OPAQUE;
 use super::finish::read_finish;
 use crate::json::{ScanLimits, Tree};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Fields, Finish, Key, Opened, Raw, Reasoning, Text};
-use crate::sse::Payloads;
+use crate::sse::{Payloads, unreadable};
 
 /// Bytes in any cut go in, events come out. Frames that are no JSON and events of unknown types are passed over: the protocol
 /// demands that of a client, and pings, errors and usage are read by the machine before this one.
@@ -56,7 +56,7 @@ impl EventsReader {
     }
 
     fn payload(&mut self, source: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
-        let Ok(tree) = Tree::read(source, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
+        let Ok(tree) = Tree::read(source, ScanLimits::ANSWER, OPAQUE) else { return unreadable(source) };
         let Ok(mut fields) = Fields::of(source, tree) else { return Ok(()) };
         let kind = text(&mut fields, "type");
         let block = fields.whole("index", 0).ok().flatten().and_then(|index| u32::try_from(index).ok()).unwrap_or(0);

@@ -53,6 +53,8 @@ enum Verdict {
     /// It holds output, so whatever was held back was not the end.
     Resume,
     Done,
+    /// It came after the last one: no caller waits for it, and no bill would have it.
+    Drop,
 }
 
 impl Stream {
@@ -221,7 +223,7 @@ impl Stream {
 
     fn judge(&mut self, chunk: &Bytes, range: Range<usize>, lines: u32) -> (Verdict, Data, Option<UsageObject>) {
         if self.phase == Phase::Done {
-            return (Verdict::Hold, Data::None, None);
+            return (Verdict::Drop, Data::None, None);
         }
         let holding = self.phase == Phase::Holding;
         let silent = if holding { Verdict::Hold } else { Verdict::Pass };
@@ -249,9 +251,9 @@ impl Stream {
                 self.phase = Phase::Open;
                 out.push(frame.frame);
             }
+            Verdict::Drop => {}
             Verdict::Hold | Verdict::Done => {
-                let is_done = self.phase == Phase::Done || matches!(verdict, Verdict::Done);
-                self.phase = if is_done { Phase::Done } else { Phase::Holding };
+                self.phase = if matches!(verdict, Verdict::Done) { Phase::Done } else { Phase::Holding };
                 self.held_bytes += frame.frame.len();
                 self.held.push(frame);
             }

@@ -76,10 +76,12 @@ impl Seen {
         }
         if let Some(usage) = told.usage {
             found.usage = usage.place();
+            // What a message begins with counts one token of output or none, so that only later objects are usage, and only with an output.
+            let tells_output = self.usage.is_some() || usage.counts.tells_output();
             self.count(usage, source, at.start);
-            // What a message begins with counts one token of output or none, so that only later objects are usage.
             (self.usage, self.usage_fault) = match self.counts.reading() {
-                Ok(reading) => (Some(reading), None),
+                Ok(reading) if tells_output => (Some(reading), None),
+                Ok(_) => (None, Some(UsageFault::Empty)),
                 Err(fault) => (None, Some(fault)),
             };
         }
@@ -88,7 +90,7 @@ impl Seen {
 
     /// What was told of the input alone. No request is without input: a provider that begins with zeros has not counted yet.
     pub(super) fn input(&self) -> Option<Reading> {
-        let reading = self.counts.reading().ok().filter(|reading| reading.total_input() > 0)?;
+        let reading = self.counts.without_output().reading().ok().filter(|reading| reading.total_input() > 0)?;
         Some(Reading { output: 0, reasoning: 0, searches: 0, reported_cost: None, ..reading })
     }
 

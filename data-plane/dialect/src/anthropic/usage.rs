@@ -148,6 +148,16 @@ impl Counts {
         Ok(())
     }
 
+    /// The output, or what is told of it is no count.
+    pub(super) const fn tells_output(&self) -> bool {
+        self.output.is_some() || self.fault.is_some()
+    }
+
+    /// The same with no output, be it told or not.
+    pub(super) fn without_output(&self) -> Self {
+        Self { output: Some(0), ..self.clone() }
+    }
+
     /// Takes over what is told later.
     pub(super) fn then(&mut self, later: Self) {
         self.input = later.input.or(self.input);
@@ -180,7 +190,8 @@ impl Counts {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        if self.input.is_none() && self.output.is_none() {
+        // Each answer has both; a stream without its beginning has told no input, and nothing is not what went in.
+        if self.output.is_none() || self.input.or(self.cache_read).or(self.cache_write).is_none() {
             return Err(UsageFault::Empty);
         }
         let zero = |count: Option<u64>| count.unwrap_or(0);

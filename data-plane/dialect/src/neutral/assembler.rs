@@ -30,6 +30,10 @@ pub enum Disorder {
     Misplaced,
     #[error("more than {limit} bytes of tool calls wait for the one before them (limit frame_bytes)")]
     TooMuch { limit: usize },
+    #[error("more than {limit} tool calls in one answer")]
+    TooMany { limit: usize },
+    #[error("a frame that is cut or no JSON")]
+    Unreadable,
 }
 
 /// See the module.

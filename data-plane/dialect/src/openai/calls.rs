@@ -6,6 +6,9 @@ use super::{reasoning, tools};
 use crate::json::{Members, Node};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Key, Opened, Text};
 
+/// Most calls of one answer: each new fragment is compared with all of them.
+const MOST_CALLS: usize = 4096;
+
 /// The calls of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -35,10 +38,15 @@ impl Calls {
         !self.calls.iter().any(|call| call.opened)
     }
 
+    /// Arguments came for a call that never got a name.
+    pub(super) fn has_nameless(&self) -> bool {
+        self.calls.iter().any(|call| !call.waiting.is_empty())
+    }
+
     /// Takes one of `delta.tool_calls`.
     ///
     /// # Errors
-    /// More than `limit` bytes wait.
+    /// More than `limit` bytes wait, or there are too many calls.
     pub(super) fn fragment(
         &mut self,
         source: &Bytes,
@@ -61,6 +69,9 @@ impl Calls {
             _ => None,
         };
         let at = self.find(index, id.as_ref(), name.is_some());
+        if self.calls.len() > MOST_CALLS {
+            return Err(Disorder::TooMany { limit: MOST_CALLS });
+        }
         let Some(call) = self.calls.get_mut(at) else { return Ok(()) };
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let key = Key::Call(number);

@@ -7,7 +7,7 @@ use super::message_read::{OPAQUE, Piece, citations, images, is_first, pieces, sp
 use super::{finish, reasoning};
 use crate::json::{Members, Node, ScanLimits, Tree};
 use crate::neutral::{Assembler, Delta, Disorder, Event, Finish, Key, Opened, Reasoning, Text};
-use crate::sse::Payloads;
+use crate::sse::{Payloads, unreadable};
 
 /// The machine. Frames that are no JSON, comments, and chunks that hold no choice pass without a trace.
 #[derive(Debug)]
@@ -57,16 +57,15 @@ impl EventsReader {
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         let in_order = self.payloads.last().is_none_or(|payload| self.payload(&payload, out).is_ok());
         if in_order && self.finish.is_some() {
-            self.end(out);
+            let _ = self.end(out);
         }
     }
 
     fn payload(&mut self, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Disorder> {
         if data.trim_ascii() == b"[DONE]" {
-            self.end(out);
-            return Ok(());
+            return self.end(out);
         }
-        let Ok(tree) = Tree::read(data, ScanLimits::ANSWER, OPAQUE) else { return Ok(()) };
+        let Ok(tree) = Tree::read(data, ScanLimits::ANSWER, OPAQUE) else { return unreadable(data) };
         match &tree.node {
             Node::Object(chunk) => self.chunk(data, chunk, out),
             _ => Ok(()),
@@ -93,6 +92,9 @@ impl EventsReader {
             }
             if self.finish.is_none() {
                 self.finish = reasoning::string(source, choice, "finish_reason");
+                if self.finish.is_some() && self.calls.has_nameless() {
+                    return Err(Disorder::Misplaced);
+                }
             }
         }
         Ok(())
@@ -155,7 +157,10 @@ impl EventsReader {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<Event>) {
+    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Disorder> {
+        if self.calls.has_nameless() {
+            return Err(Disorder::Misplaced);
+        }
         let has_calls = !self.calls.is_empty();
         let finish = match &self.finish {
             Some(word) => finish::read(word, has_calls),
@@ -163,5 +168,6 @@ impl EventsReader {
             None => Finish::Stop,
         };
         self.assembler.finish(finish, None, out);
+        Ok(())
     }
 }

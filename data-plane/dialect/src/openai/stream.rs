@@ -64,6 +64,8 @@ enum Verdict {
     /// It holds output, so whatever was held back was not the end.
     Resume,
     Done,
+    /// It came after the last one: no caller waits for it, and no bill would have it.
+    Drop,
 }
 
 impl Stream {
@@ -235,7 +237,7 @@ impl Stream {
     fn judge(&mut self, chunk: &Bytes, range: Range<usize>, lines: u32) -> (Verdict, Marks) {
         let frame = chunk.get(range.clone()).unwrap_or_default();
         if self.phase == Phase::Done {
-            return (Verdict::Hold, Marks::none_in(Data::None));
+            return (Verdict::Drop, Marks::none_in(Data::None));
         }
         let read = Frame::read(frame, lines);
         let (source, at) = match &read.data {
@@ -283,13 +285,14 @@ impl Stream {
                 frame.write(None, out);
             }
             Verdict::Hold => {
-                self.phase = if self.phase == Phase::Done { Phase::Done } else { Phase::Holding };
+                self.phase = Phase::Holding;
                 self.hold(frame);
             }
             Verdict::Done => {
                 self.phase = Phase::Done;
                 self.hold(frame);
             }
+            Verdict::Drop => {}
         }
     }
 

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::neutral::{
-    Arguments, Assembler, Block, Content, Delta, Event, Extension, Finish, Key, Message, Notice, Opened, Raw, Reasoning, Shown, Text, fold,
+    Arguments, Assembler, Block, Content, Delta, Disorder, Event, Extension, Finish, Key, Message, Notice, Opened, Raw, Reasoning, Shown,
+    Text, fold,
 };
 use crate::openai::{EventsReader, EventsWriter, read_message, write_message};
 use crate::usage::Reading;
@@ -268,12 +269,40 @@ fn calls_are_put_together_however_they_are_cut_and_counted() {
             vec![part(Some(0), None, Some("f"), Some("{}")), part(Some(1), Some(""), Some("g"), Some("{}"))],
             vec![call("call_g_0", "f", "{}"), call("call_g_1", "g", "{}")],
         ),
-        ("never named", vec![part(Some(0), Some("a"), None, Some("{}"))], vec![]),
     ];
     for (what, pieces, contents) in rows {
         let found = deltas(&pieces);
         assert_eq!(found.blocks.into_iter().map(|block| block.content).collect::<Vec<_>>(), contents, "{what}");
     }
+}
+
+#[test]
+fn a_call_that_was_never_named_is_not_left_out_in_silence() {
+    let stream = |item: Value| {
+        let chunk = json!({"choices": [{"delta": {"tool_calls": [item]}, "finish_reason": "tool_calls"}]});
+        let mut reader = EventsReader::new(1 << 20);
+        reader.push(&Bytes::from(format!("data: {chunk}\n\ndata: [DONE]\n\n")), &mut Vec::new())
+    };
+    assert_eq!(stream(json!({"index": 0, "id": "a", "function": {"arguments": "{}"}})), Err(Disorder::Misplaced));
+    assert_eq!(stream(json!({"index": 0, "id": "a", "function": {"arguments": ""}})), Ok(()));
+}
+
+#[test]
+fn a_frame_that_is_cut_is_not_passed_over() {
+    let mut reader = EventsReader::new(1 << 20);
+    let frames = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"N\n\n");
+    assert_eq!(reader.push(&frames, &mut Vec::new()), Err(Disorder::Unreadable));
+}
+
+#[test]
+fn calls_are_counted_and_bounded() {
+    let mut reader = EventsReader::new(1 << 20);
+    let call = |index: u32| {
+        let call = json!({"index": index, "id": format!("c{index}"), "function": {"name": "f", "arguments": "{}"}});
+        Bytes::from(format!("data: {}\n\n", json!({"choices": [{"delta": {"tool_calls": [call]}}]})))
+    };
+    let refused = (0..5000).position(|index| reader.push(&call(index), &mut Vec::new()).is_err());
+    assert_eq!(refused, Some(4096));
 }
 
 #[test]
