@@ -168,8 +168,11 @@ fn answered(accepted: &Accepted, answer: Answer, headers: Option<&HeaderMap>, no
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let mut response = Response::new(answer);
     let own = response.headers_mut();
-    let kind = headers.map_or_else(|| accepted.call.stream.then_some(EVENTS), |headers| headers.get(header::CONTENT_TYPE).cloned());
-    own.insert(header::CONTENT_TYPE, kind.unwrap_or(JSON));
+    let (kind, prefix) = if accepted.call.stream { (EVENTS, "text/event-stream") } else { (JSON, "application/json") };
+    let theirs = headers.and_then(|headers| headers.get(header::CONTENT_TYPE));
+    // What was read as JSON is JSON, whatever its provider calls it: clients go by the name.
+    let theirs = theirs.filter(|kind| kind.as_bytes().starts_with(prefix.as_bytes()));
+    own.insert(header::CONTENT_TYPE, theirs.cloned().unwrap_or(kind));
     if accepted.call.stream {
         own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }

@@ -133,30 +133,42 @@ pub(crate) async fn misplaced(mut flight: Flight, what: &str) -> Result<Went, Er
     let inner = flight.inner();
     let status = inner.status;
     let dialect = dialect_of(&inner.attempt.endpoint);
-    let written = match body.as_ref().map(|body| (read_answer(dialect, body), body)) {
-        Ok((Ok(answer), _)) => whole_end(&mut inner.attempt, &answer, status, "misplaced_form"),
+    let (written, told) = match body.as_ref().map(|body| (read_answer(dialect, body), body)) {
+        Ok((Ok(answer), _)) => (whole_end(&mut inner.attempt, &answer, status, "misplaced_form"), answer.error_in_body),
         Ok((Err(_), body)) => events_end(&mut inner.attempt, dialect, body, status),
-        Err(_) => inner.attempt.orphaned(Facts { outcome: "misplaced_form", status, ..Facts::default() }),
+        Err(_) => (inner.attempt.orphaned(Facts { outcome: "misplaced_form", status, ..Facts::default() }), None),
     };
     let cost_picousd = written.map_err(|error| withheld(&error))?.cost_picousd;
+    // Errors have one form where providers have it so; what they say is worth more than their form.
+    if let Some(error) = told {
+        return Ok(Went::Failed(judged(&error, cost_picousd)));
+    }
     let provider = inner.attempt.endpoint.provider.display_name.clone();
     let error = ErrorBody::new(ErrorType::ProviderUnavailable, format!("The provider {provider} sent {what}."));
     Ok(failed(error, Class::Malformed, cost_picousd))
 }
 
 /// Writes the end of an attempt whose whole answer came as events, if it is any.
-fn events_end(attempt: &mut Attempt, dialect: Dialect, body: &Bytes, status: u16) -> Result<Written, NotWritten> {
+fn events_end(attempt: &mut Attempt, dialect: Dialect, body: &Bytes, status: u16) -> (Result<Written, NotWritten>, Option<Classified>) {
     let mut stream = Stream::new(dialect, StreamOptions { frame_bytes: body.len(), ..StreamOptions::default() });
     let mut unseen = Vec::new();
     let _ = stream.push(body, &mut unseen);
     stream.finish(&mut unseen);
     attempt.mark_tier(stream.service_tier());
-    let facts = Facts { outcome: "misplaced_form", status, ..Facts::default() };
-    match stream.usage() {
+    let told = stream.error().cloned();
+    let facts = Facts {
+        outcome: if told.is_some() { "provider_error" } else { "misplaced_form" },
+        error_type: told.as_ref().map_or("", |error| error.error_type.name()),
+        status,
+        ..Facts::default()
+    };
+    let written = match stream.usage() {
         Some(reading) => attempt.settled(reading, facts),
         None if stream.output_started() => attempt.partial(stream.input_told(), stream.output().bytes(), facts),
+        None if told.is_some() => attempt.failed(facts),
         None => attempt.orphaned(facts),
-    }
+    };
+    (written, told)
 }
 
 /// A stream that ended without any output: an error, an empty answer, or one that is whole all the same (a tool's silence, a length of 0).

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::{task::spawn_local, time::Instant};
-use waybill_dialect::{Answer, Ending, Passage, Step, read_answer};
+use waybill_dialect::{Answer, Ending, FrameTooLarge, Passage, Step, StreamFault, read_answer};
 use waybill_front::{Limits, Open};
 use waybill_meter::tally::Facts;
 use waybill_model::snapshot::{Endpoint, HangUp};
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     last: Instant,
     /// How it ends on this side if it is dropped while it is open.
     left: Here,
+    /// Bytes of a stream before its first output.
+    silent: usize,
 }
 
 /// See the module.
@@ -60,6 +62,7 @@ impl Flight {
             deadline: Deadline::default(),
             last,
             left: Here::HungUp,
+            silent: 0,
         })))
     }
 
@@ -122,6 +125,11 @@ impl Inner {
             Poll::Ready(Ok(progress)) => {
                 self.ended = progress == Progress::End;
                 self.last = Instant::now();
+                // A provider that always has more to say is never waited for.
+                let total_time = self.attempt.worker().limits().total_time;
+                if !self.ended && self.last > self.attempt.started + total_time {
+                    return Poll::Ready(Err(Trouble::Timeout(total_time, "total_time")));
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(failure)) => {
@@ -157,10 +165,21 @@ impl Inner {
             step = stream.push(piece, out)?;
         }
         if ended {
-            stream.finish(out);
+            let shown = out.len();
+            if stream.finish(out) == Ending::Truncated {
+                // An error is told next, and no reader may take it for a part of an unfinished frame.
+                out.truncate(shown);
+            }
         }
         if stream.provider().output_started() {
             self.attempt.mark_first_output();
+        } else {
+            // All of it is kept back, since another endpoint may have to answer.
+            self.silent = self.silent.saturating_add(pieces.iter().map(Bytes::len).sum());
+            let limit = self.attempt.worker().limits().frame_bytes;
+            if self.silent > limit {
+                return Poll::Ready(Err(StreamFault::Frame(FrameTooLarge { limit }).into()));
+            }
         }
         Poll::Ready(Ok(step))
     }
