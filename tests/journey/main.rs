@@ -3,10 +3,12 @@
 //! # Layout
 //! - `fixture`: a proxy, the sandbox, a configuration, a key. `answers`: what callers see. `bills`: what is in the spool then.
 //! - `dialects`: callers and providers who speak different ones.
+//! - `lies`: providers that say what is not so.
 //! - `silence`: providers and callers who say too little.
 
 mod answers;
 mod bills;
 mod dialects;
 mod fixture;
+mod lies;
 mod silence;
