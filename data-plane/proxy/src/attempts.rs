@@ -287,8 +287,10 @@ fn beginning<'a>(accepted: &'a Accepted, endpoint: &'a Arc<Endpoint>, carriage: 
         lane: carriage.lane,
         notices: u32::try_from(carriage.notices.len()).unwrap_or(u32::MAX),
     };
-    // A translation may be longer than what it was made of.
-    let wish = Wish { body_bytes: call.body_bytes.max(carriage.bytes()), answers: call.n, max_output: call.max_output };
+    // A translation may be longer than what it was made of. What is spliced into the caller's own bytes (the provider's name of the model, the wish
+    // for usage) is no prompt.
+    let body_bytes = if carriage.is_translated() { call.body_bytes.max(carriage.bytes()) } else { call.body_bytes };
+    let wish = Wish { body_bytes, answers: call.n, max_output: call.max_output };
     // No tier but the standard one has a name in both dialects.
     let asked = call.service_tier.as_deref().filter(|_| !carriage.is_translated());
     let tier = asked.map(tier).unwrap_or_default();
