@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// Up to here copying the pieces into one costs less than handing on each by itself.
+const TOGETHER_BYTES: usize = 8 << 10;
+
 /// Pieces that follow one another on the wire, fit for one `writev`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
@@ -23,8 +26,9 @@ impl Body {
         &self.pieces
     }
 
+    /// What is to be written: one piece of a small body, slices of a large one.
     pub fn into_pieces(self) -> Vec<Bytes> {
-        self.pieces
+        if self.pieces.len() > 1 && self.len <= TOGETHER_BYTES { vec![self.to_bytes()] } else { self.pieces }
     }
 
     /// The body in one buffer: a copy, unless there is only one piece.

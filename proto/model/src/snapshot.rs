@@ -300,10 +300,10 @@ impl Snapshot {
     #[must_use]
     pub fn model(&self, name: &str) -> Found<'_> {
         let at = |position: u32| self.models.get(position as usize).map_or(Found::None, Found::Model);
-        match (self.by_name.get(name), self.by_slug.get(name)) {
-            (Some(position), _) | (None, Some(Some(position))) => at(*position),
-            (None, Some(None)) => Found::Ambiguous,
-            (None, None) => Found::None,
+        match self.by_name.get(name).or_else(|| self.by_slug.get(name)?.as_ref()) {
+            Some(position) => at(*position),
+            None if self.by_slug.contains_key(name) => Found::Ambiguous,
+            None => Found::None,
         }
     }
 }

@@ -82,11 +82,21 @@ impl<'a> Text<'a> {
 }
 
 /// Reads the string whose opening quote lies at `quote`.
+#[inline]
 pub(super) fn read(bytes: &[u8], quote: usize) -> Result<Text<'_>> {
     let at = quote + 1;
+    // Most strings are keys and short words without an escape.
+    if let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<SHORT_BLOCK>())
+        && let Some((raw, [b'"', ..])) = block.split_at_checked(short_specials(block).trailing_zeros() as usize)
+    {
+        return Ok(Text { raw, escaped: false, at });
+    }
+    read_long(bytes, at)
+}
+
+fn read_long(bytes: &[u8], at: usize) -> Result<Text<'_>> {
     let mut escaped = false;
     let mut block = at;
-    // Most strings are keys and short words, so the first look is a short one.
     let mut width = SHORT_BLOCK;
     let mut specials = short_specials_at(bytes, block);
     loop {
