@@ -5,7 +5,7 @@
 //! - `memory`: how much an input took. `report`: the table and the JSON list.
 //!
 //! # Invariants
-//! - The seed decides every input, whatever the machine; time decides only how many of them are tried.
+//! - The seed and the number of inputs decide everything that is tried, whatever the machine.
 //! - No panic, no memory out of proportion, no input whose time is out of proportion, no output that is broken or depends on where the input was cut.
 
 mod memory;
@@ -45,9 +45,9 @@ const MOST_TIME: Duration = Duration::from_secs(2);
 struct Args {
     /// Targets; none = all.
     targets: Vec<String>,
-    /// Time for each target.
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
+    /// Inputs for each target: the seed and this number decide what is tried, so that the same run finds the same.
+    #[arg(long, default_value_t = 20_000)]
+    inputs: u64,
     /// Decides every input.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -74,7 +74,7 @@ fn main() -> Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     let mut report = Report::default();
     for target in TARGETS.iter().filter(|target| args.targets.is_empty() || args.targets.iter().any(|name| name == target.name)) {
-        report.add(run(target, &seeds, Duration::from_secs(args.seconds), args.seed));
+        report.add(run(target, &seeds, args.inputs, args.seed));
     }
     drop(std::panic::take_hook());
     if let Some(file) = &args.json {
@@ -93,19 +93,16 @@ fn replay(args: &Args, file: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(target: &Target, seeds: &Seeds, time: Duration, seed: u64) -> Row {
+fn run(target: &Target, seeds: &Seeds, inputs: u64, seed: u64) -> Row {
     let beginnings = seeds.of(target.shape);
     let mut mutator = Mutator::new(Random::new(seed), &beginnings);
     let mut row = Row::new(target.name);
-    let end = Instant::now() + time;
     // Each seed as it is first: what is well formed must pass too.
-    let mut number = 0;
-    while row.finding.is_none() && (number < beginnings.len() || Instant::now() < end) {
-        let input = match beginnings.get(number) {
-            Some(beginning) => beginning.clone(),
-            None => mutator.next(),
-        };
-        number += 1;
+    for beginning in &beginnings {
+        one(target, beginning, mutator.random(), &mut row);
+    }
+    while row.finding.is_none() && row.inputs < inputs {
+        let input = mutator.next();
         one(target, &input, mutator.random(), &mut row);
     }
     row
@@ -127,11 +124,11 @@ fn one(target: &Target, input: &[u8], random: &mut Random, row: &mut Row) {
         Ok(Ok(())) if took > MOST_TIME => Some(format!("took {took:?}")),
         Ok(Ok(())) => None,
     };
-    row.finding = finding.map(|finding| {
+    row.finding = row.finding.take().or(finding.map(|finding| {
         let file = std::env::temp_dir().join(format!("waybill-fuzz-{}.input", target.name));
         let kept = fs::write(&file, input).map_or_else(|error| error.to_string(), |()| file.display().to_string());
         format!("{finding}; input of {} bytes ({kept}): {}", input.len(), input.escape_ascii())
-    });
+    }));
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

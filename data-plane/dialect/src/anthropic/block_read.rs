@@ -82,7 +82,7 @@ fn content<'a>(
         },
         "tool_use" => Content::ToolCall {
             id: fields.required_text("id")?,
-            name: fields.required_text("name")?,
+            name: fields.required_name("name")?,
             arguments: Arguments::Object(fields.object("input")?.ok_or_else(|| missing("input"))?),
         },
         "tool_result" => tool_result(source, fields, place, known)?,

@@ -119,7 +119,12 @@ impl EventsReader {
                     begins_with.push(Delta::Arguments(Text::new(&String::from_utf8_lossy(input.json()))));
                     self.told_at_start = Some(block);
                 }
-                Opened::ToolCall { id: text(&mut content, "id"), name: text(&mut content, "name") }
+                let name = text(&mut content, "name");
+                if name.is_empty() {
+                    // Nobody can carry out a call of nothing, and the caller must not take it for none.
+                    return Err(Disorder::Misplaced);
+                }
+                Opened::ToolCall { id: text(&mut content, "id"), name }
             }
             _ => {
                 self.foreign = Some(block);

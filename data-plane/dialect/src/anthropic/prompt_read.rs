@@ -173,7 +173,7 @@ fn tool(body: &Bytes, tree: Tree<'_>, at: usize) -> Result<Tool, Fault> {
         return Ok(Tool { kind, cache: None, index, extension: Extension::default() });
     }
     let function = ToolKind::Function {
-        name: fields.required_text("name")?,
+        name: fields.required_name("name")?,
         description: fields.text("description")?,
         parameters: fields.object("input_schema")?,
         strict: fields.bool("strict")?,
@@ -191,7 +191,7 @@ fn tool_choice<'a>(fields: &mut Fields<'a>, known: &mut Known<'a>) -> Result<(Op
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Required,
         "none" => ToolChoice::None,
-        "tool" => ToolChoice::Function(inner.required_text("name").map_err(named)?),
+        "tool" => ToolChoice::Function(inner.required_name("name").map_err(named)?),
         _ => return Ok((Some(ToolChoice::Foreign(raw)), None)),
     };
     let disabled = inner.bool("disable_parallel_tool_use").map_err(named)?;

@@ -48,6 +48,12 @@ impl<'a> Fields<'a> {
         self.text(name)?.ok_or_else(|| missing(name))
     }
 
+    /// A name, which must say something.
+    pub(crate) fn required_name(&mut self, name: &'static str) -> Result<Text, Fault> {
+        let text = self.required_text(name)?;
+        if text.is_empty() { Err(invalid(name, "must not be empty")) } else { Ok(text) }
+    }
+
     pub(crate) fn bool(&mut self, name: &'static str) -> Result<Option<bool>, Fault> {
         match self.take(name) {
             None => Ok(None),

@@ -290,6 +290,10 @@ fn disorder_is_told() {
         (frame(start) + &grows(0, "text_delta", "text"), Ok(())),
         (frame(start) + &grows(0, "thinking_delta", "thinking"), Err(Disorder::Misplaced)),
         (frame(start) + &grows(1, "text_delta", "text"), Err(Disorder::Misplaced)),
+        (
+            frame(r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"","input":{}}}"#),
+            Err(Disorder::Misplaced),
+        ),
         (frame("no json") + &frame("[1]") + &frame("{}") + ": c\n\n", Ok(())),
         (format!("data: {}", "x".repeat(1 << 20)), Err(Disorder::TooMuch { limit: 1 << 20 })),
     ];

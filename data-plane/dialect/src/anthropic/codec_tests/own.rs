@@ -220,6 +220,7 @@ fn a_fault_names_its_field() {
         (with(r#""tools":{}"#), WrongType, "tools"),
         (with(r#""tools":[{}]"#), Missing, "tools[0].name"),
         (with(r#""tools":[{"name":"f","input_schema":[]}]"#), WrongType, "tools[0].input_schema"),
+        (with(r#""tools":[{"name":""}]"#), InvalidValue, "tools[0].name"),
         (with(r#""tool_choice":"auto""#), WrongType, "tool_choice"),
         (with(r#""tool_choice":{"type":"tool"}"#), Missing, "tool_choice.name"),
         (with(r#""tool_choice":{"type":"auto","disable_parallel_tool_use":1}"#), WrongType, "tool_choice.disable_parallel_tool_use"),
@@ -347,8 +348,9 @@ fn request() -> impl Strategy<Value = Value> {
         Value::Array(messages)
     });
     let tool = (text(), cache(), optional("strict", any::<bool>().prop_map(Value::Bool)), optional("type", Just(json!("custom"))));
-    let tool =
-        tool.prop_map(|(name, cache, strict, kind)| object(json!({"name": name, "input_schema": {"x": {}}}), vec![cache, strict, kind]));
+    let tool = tool.prop_map(|(name, cache, strict, kind)| {
+        object(json!({"name": format!("t{name}"), "input_schema": {"x": {}}}), vec![cache, strict, kind])
+    });
     let thinking = prop_oneof![
         Just(json!({"type": "adaptive", "display": "omitted"})),
         (1024..9000_u32).prop_map(|budget| json!({"type": "enabled", "budget_tokens": budget})),
