@@ -172,7 +172,9 @@ fn body(at: usize, case: &Case, way: Way, pair: Pair, model: &str) -> Value {
         case.body.clone()
     } else {
         let calls = case.expect["tool_calls"].as_array().into_iter().flatten();
-        let mut names: Vec<String> = calls.filter_map(|call| Some(call["name"].as_str()?.to_owned())).collect();
+        // Some providers put a call of nothing beside their text; no tool is called that, and none could be declared.
+        let named = calls.filter_map(|call| call["name"].as_str()).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = named.map(str::to_owned).collect();
         names.sort_unstable();
         names.dedup();
         pair.caller.plain_request(case.is_stream(), &names)
