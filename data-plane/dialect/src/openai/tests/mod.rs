@@ -7,5 +7,6 @@ mod nulls;
 mod prompt_read;
 mod prompt_write;
 mod request;
+mod shown;
 mod splice;
 mod stream;
