@@ -23,7 +23,7 @@ fn main() -> Result<(), Failure> {
         .btree_map(".")
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
-        .build_transport(true)
+        .build_transport(false)
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new().btree_map([".waybill"]).register_descriptors(&bytes)?.build(&[".waybill"])?;
     Ok(())

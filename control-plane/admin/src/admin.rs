@@ -131,7 +131,13 @@ impl Admin {
         let backlog = self.parts.running.backlog();
         let known = LedgerStatus::from(&self.parts.ledger.status().await?);
         let ledger = LedgerStatus { spool_bytes: backlog.spool_bytes, lag_events: backlog.lag_events, ..known };
-        Ok(StatusResponse { revision, build: self.parts.build.clone(), proxies: self.parts.running.proxies(), ledger: Some(ledger) })
+        Ok(StatusResponse {
+            revision,
+            build: self.parts.build.clone(),
+            proxies: self.parts.running.proxies(),
+            ledger: Some(ledger),
+            replicas: Vec::new(),
+        })
     }
 
     /// Commits a change set, validating it anew when others were faster.

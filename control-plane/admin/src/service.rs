@@ -6,9 +6,10 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventsRequest,
-    EventsResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeRequest,
-    RecomputeResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse, config_service_server::ConfigService,
-    ledger_service_server::LedgerService,
+    EventsResponse, ExplainRequest, ExplainResponse, GapsRequest, GapsResponse, GetRequest, GetResponse, HaltRolloutRequest,
+    HaltRolloutResponse, HealthRequest, HealthResponse, ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeRequest,
+    RecomputeResponse, RolloutsRequest, RolloutsResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse, WaitAppliedRequest,
+    WaitAppliedResponse, WriteOffRequest, WriteOffResponse, config_service_server::ConfigService, ledger_service_server::LedgerService,
 };
 
 use crate::{admin::Admin, error::Error, status::status};
@@ -61,6 +62,22 @@ impl ConfigService for Services {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         within(CALL, self.0.status()).await
     }
+
+    async fn wait_applied(&self, _: Request<WaitAppliedRequest>) -> Result<Response<WaitAppliedResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn rollouts(&self, _: Request<RolloutsRequest>) -> Result<Response<RolloutsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn halt_rollout(&self, _: Request<HaltRolloutRequest>) -> Result<Response<HaltRolloutResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 #[tonic::async_trait]
@@ -91,5 +108,17 @@ impl LedgerService for Services {
 
     async fn adjust(&self, request: Request<AdjustRequest>) -> Result<Response<AdjustResponse>, Status> {
         within(CALL, self.0.adjust(request.get_ref())).await
+    }
+
+    async fn gaps(&self, _: Request<GapsRequest>) -> Result<Response<GapsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn write_off(&self, _: Request<WriteOffRequest>) -> Result<Response<WriteOffResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn quarantine(&self, _: Request<QuarantineRequest>) -> Result<Response<QuarantineResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

@@ -113,5 +113,6 @@ pub fn proxy_status(known: waybill_publish::ProxyStatus) -> ProxyStatus {
         rejected: known.rejected,
         warnings: known.warnings,
         connected: known.connected,
+        ..ProxyStatus::default()
     }
 }

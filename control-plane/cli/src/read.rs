@@ -90,6 +90,7 @@ fn about(resource: &Resource) -> String {
             format!("{} at {} as {}{state}", endpoint.model, endpoint.provider, endpoint.provider_model)
         }
         Some(Spec::RoutePolicy(policy)) => format!("sort {}, only [{}]", or(&policy.sort, "weighted"), policy.only.join(", ")),
+        Some(Spec::Guardrail(guardrail)) => or_dash(&guardrail.description),
         Some(Spec::PriceBook(book)) => format!("{} entries as of {}", book.entries.len(), or_dash(&book.as_of)),
     }
 }

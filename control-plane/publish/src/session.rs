@@ -191,7 +191,7 @@ impl Session {
         }
         if actions.is_empty() && now_ms >= self.sent_ms + HEARTBEAT_MS {
             let elapsed_ms = now_ms - self.opened_ms;
-            actions.push(Action::Heartbeat(Heartbeat { elapsed_ms }));
+            actions.push(Action::Heartbeat(Heartbeat { elapsed_ms, ..Heartbeat::default() }));
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Session {
             (Stage::Greeted(_), Some(Message::Hello(_))) => Err(Refusal::Protocol("a second Hello")),
             (Stage::Greeted(peer), Some(Message::Report(report))) => peer.report(report),
             // A message that this build does not know is a newer build's; the schema range says what must be understood.
-            (Stage::Greeted(_), Some(Message::Heartbeat(_)) | None) => Ok(()),
+            (Stage::Greeted(_), Some(Message::Heartbeat(_) | Message::Health(_) | Message::Spool(_)) | None) => Ok(()),
             (Stage::Closed, _) => Err(Refusal::Closed),
         }
     }

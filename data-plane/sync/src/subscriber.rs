@@ -263,7 +263,7 @@ impl Subscriber {
         use connect_response::Message;
         let (nonce, outcome) = match response.message {
             Some(Message::Deny(entry)) => return self.deny(entry, actions),
-            Some(Message::Heartbeat(_)) | None => return Ok(()),
+            Some(Message::Heartbeat(_) | Message::Advice(_)) | None => return Ok(()),
             Some(Message::Commit(commit)) if self.is_closed(commit.nonce) => {
                 self.answer_again(commit.nonce, actions);
                 return Ok(());
@@ -393,7 +393,10 @@ impl Subscriber {
             return Err(Lost::Silent);
         }
         if now_ms >= stream.sent_ms + HEARTBEAT_MS && !actions.iter().any(|action| matches!(action, Action::Send(_))) {
-            actions.push(send(connect_request::Message::Heartbeat(Heartbeat { elapsed_ms: now_ms - stream.opened_ms })));
+            actions.push(send(connect_request::Message::Heartbeat(Heartbeat {
+                elapsed_ms: now_ms - stream.opened_ms,
+                ..Heartbeat::default()
+            })));
         }
         Ok(())
     }

@@ -25,16 +25,19 @@ pub enum Kind {
     RoutePolicy,
     /// Dated prices of a provider's items.
     PriceBook,
+    /// Bounds of what keys may call.
+    Guardrail,
 }
 
 impl Kind {
     /// All kinds, each after the kinds it refers to: the order in which upserts are safe.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Org,
         Self::Provider,
         Self::RoutePolicy,
         Self::Workspace,
         Self::ApiKey,
+        Self::Guardrail,
         Self::ProviderAccount,
         Self::Model,
         Self::PriceBook,
@@ -54,6 +57,7 @@ impl Kind {
             Self::Endpoint => "Endpoint",
             Self::RoutePolicy => "RoutePolicy",
             Self::PriceBook => "PriceBook",
+            Self::Guardrail => "Guardrail",
         }
     }
 
@@ -70,6 +74,7 @@ impl Kind {
             Some(Spec::Endpoint(_)) => Self::Endpoint,
             Some(Spec::RoutePolicy(_)) => Self::RoutePolicy,
             Some(Spec::PriceBook(_)) => Self::PriceBook,
+            Some(Spec::Guardrail(_)) => Self::Guardrail,
             None => return None,
         })
     }
@@ -83,7 +88,9 @@ impl fmt::Display for Kind {
 
 /// The word names no kind.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{0}` is not a kind: use one of Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook")]
+#[error(
+    "`{0}` is not a kind: use one of Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook, Guardrail"
+)]
 pub struct UnknownKind(pub String);
 
 impl FromStr for Kind {

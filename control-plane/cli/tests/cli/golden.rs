@@ -192,8 +192,9 @@ fn the_status_names_every_proxy_and_its_verdicts() {
         connected,
         ..ProxyStatus::default()
     };
-    let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0 };
+    let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0, gap_oldest_seconds: 0 };
     let status = StatusResponse {
+        replicas: Vec::new(),
         revision: 7,
         build: "0.1.0".to_owned(),
         proxies: vec![ProxyStatus { warnings: vec![verdict], ..proxy("p-1", true, 7, 0) }, proxy("p-2", false, 6, 75)],

@@ -273,7 +273,7 @@ impl Proxy {
                 assert_eq!((nonce, &self.world.root_hash()[..]), (commit.nonce, &commit.root_hash[..]), "a delta leads where it says");
                 return Some(report(nonce, &self.world));
             }
-            connect_response::Message::Heartbeat(_) | connect_response::Message::Deny(_) => {}
+            connect_response::Message::Heartbeat(_) | connect_response::Message::Deny(_) | connect_response::Message::Advice(_) => {}
         }
         None
     }

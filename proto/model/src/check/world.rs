@@ -74,7 +74,7 @@ fn check_one(resource: &Resource, faults: &mut Faults<'_>) {
     }
     match &resource.spec {
         None => faults.add("spec", Code::SpecMissing, "a spec is needed"),
-        Some(Spec::Org(_) | Spec::Workspace(_)) => {}
+        Some(Spec::Org(_) | Spec::Workspace(_) | Spec::Guardrail(_)) => {}
         Some(Spec::ApiKey(key)) => {
             if let Some(secret) = &key.key_from {
                 provider::check_secret(secret, "spec.keyFrom", faults);

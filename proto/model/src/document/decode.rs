@@ -43,7 +43,7 @@ macro_rules! by_kind {
 
 /// Reads a document of a kind.
 pub(super) fn decode(kind: Kind, text: Text<'_>, spans: &Spans) -> Result<Resource, Fault> {
-    by_kind!(kind, text, spans, Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook)
+    by_kind!(kind, text, spans, Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook, Guardrail)
 }
 
 fn resource<S: Default>(envelope: Envelope<S>, wrap: fn(S) -> Spec) -> Resource {

@@ -58,7 +58,21 @@ pub fn write(resource: &Resource, shown: Shown) -> Result<String, Error> {
         return Err(Error::NoSpec);
     };
     let metadata = resource.metadata.clone().unwrap_or_default();
-    let text = by_kind!(spec, kind, &metadata, Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook)?;
+    let text = by_kind!(
+        spec,
+        kind,
+        &metadata,
+        Org,
+        Workspace,
+        ApiKey,
+        Provider,
+        ProviderAccount,
+        Model,
+        Endpoint,
+        RoutePolicy,
+        PriceBook,
+        Guardrail
+    )?;
     Ok(text)
 }
 
