@@ -110,6 +110,7 @@ fn every_field_is_read_back_as_the_generated_code_has_it() {
         amount_picousd,
     };
     let expected = Attempt {
+        shed: false,
         attempt_id: vec![1; 16].into(),
         generation_id: vec![2; 16].into(),
         number: 300,
