@@ -30,7 +30,7 @@ pub struct Parts {
     /// Where the configuration lies.
     pub store: Arc<dyn Store>,
     /// The ledger.
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<dyn Ledger>,
     /// The peppers that are valid; new keys are hashed with the first one.
     pub peppers: Vec<Pepper>,
     /// The host; [`Host`](crate::Host) is this process.

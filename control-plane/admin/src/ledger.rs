@@ -68,7 +68,7 @@ impl Admin {
     /// The ledger failed.
     pub async fn recompute(&self) -> Result<RecomputeResponse, Error> {
         let versions = self.parts.ledger.price_versions().await?;
-        Ok(self.parts.ledger.recompute(|version| versions.get(version).cloned()).await?)
+        Ok(self.parts.ledger.recompute(&|version| versions.get(version).cloned()).await?)
     }
 
     /// Resolves an orphaned attempt.

@@ -104,6 +104,7 @@ fn judge_refusal(refusal: &Refusal) -> Answer {
         Refusal::Unknown(_) => answer(Code::NotFound, "not_found"),
         Refusal::NotOrphaned { .. } => answer(Code::FailedPrecondition, "not_orphaned"),
         Refusal::AlreadyAdjusted(_) => answer(Code::FailedPrecondition, "already_adjusted"),
+        Refusal::NoGap(_) => answer(Code::NotFound, "no_gap"),
         Refusal::NoOperator => answer(Code::InvalidArgument, "no_operator"),
         Refusal::NoReason => answer(Code::InvalidArgument, "no_reason"),
         Refusal::NegativeAmount => answer(Code::InvalidArgument, "negative_amount"),

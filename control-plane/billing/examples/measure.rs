@@ -8,7 +8,7 @@ mod sample;
 
 use std::{env, error::Error, path::PathBuf, time::Instant};
 
-use waybill_billing::Cursor;
+use waybill_billing::{Cursor, Ledger, Progress};
 use waybill_proto::usage::v1::{Kind, Spooled};
 
 const BATCH: u64 = 500;
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let before = processor();
     for (first, batch) in batches {
         let start = Instant::now();
-        let report = ledger.commit(&batch, &[Cursor { incarnation: 0, segment: 0, offset: first }]).await?;
+        let report = ledger.commit(&batch, Progress::Spool(&[Cursor { incarnation: 0, segment: 0, offset: first }])).await?;
         let took = start.elapsed().as_secs_f64();
         (spent, slowest) = (spent + took, slowest.max(took));
         assert_eq!(report.inserted, batch.len(), "each event is new");
@@ -71,14 +71,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let start = Instant::now();
     let batch = batch(0);
-    ledger.commit(&batch, &[]).await?;
+    ledger.commit(&batch, Progress::None).await?;
     println!("a batch delivered again: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let start = Instant::now();
     let verified = ledger.verify().await?;
     println!("verify: {:.2} s, {} postings, faults {:?}", start.elapsed().as_secs_f64(), verified.postings, verified.faults);
     let start = Instant::now();
     let prices = ledger.price_versions().await?;
-    let recomputed = ledger.recompute(|version| prices.get(version).cloned()).await?;
+    let recomputed = ledger.recompute(&|version| prices.get(version).cloned()).await?;
     println!("recompute: {:.2} s, {} events, differences {:?}", start.elapsed().as_secs_f64(), recomputed.events, recomputed.differences);
     Ok(())
 }

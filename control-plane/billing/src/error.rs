@@ -7,16 +7,51 @@ use waybill_model::id::AttemptId;
 pub enum Error {
     /// The database did not do what it was asked.
     #[error("the ledger's database failed: {0}")]
-    Database(#[from] sqlx::Error),
-    /// A newer build has written this file. An older one would misread it, so it is not opened.
+    Database(#[source] sqlx::Error),
+    /// The database is away or busy. What was asked may have landed or not; the same call again is right.
+    #[error("the ledger's database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
+    /// Another reader owns the partition by now, or the batch does not begin where the ledger stands. Nothing was written: drop the partition and
+    /// wait to be assigned again.
+    #[error("{topic}/{partition} is fenced: the reader of epoch {epoch} stands at {from}, the ledger is in epoch {stored_epoch} at {}", offset(.stored))]
+    Fenced {
+        /// Name of the topic.
+        topic: String,
+        /// Number of the partition.
+        partition: i32,
+        /// The reader's epoch.
+        epoch: u64,
+        /// Where its batch begins.
+        from: i64,
+        /// The epoch of the last assignment; 0 = the partition was never assigned.
+        stored_epoch: u64,
+        /// The offset that the ledger has.
+        stored: Option<i64>,
+    },
+    /// A reader does not go back.
+    #[error("{topic}/{partition}: a batch from offset {from} cannot end at {next}")]
+    Backwards {
+        /// Name of the topic.
+        topic: String,
+        /// Number of the partition.
+        partition: i32,
+        /// Where the batch begins.
+        from: i64,
+        /// Where it ends.
+        next: i64,
+    },
+    /// A newer build has written this ledger. An older one would misread it, so it is not opened.
     #[error("the ledger has schema {found}, this build knows up to {known}: start the newer build")]
     NewerSchema {
-        /// The version in the file.
+        /// The version in the database.
         found: i64,
         /// The newest one of this build.
         known: i64,
     },
-    /// The file holds something that the ledger never writes.
+    /// The database holds something that the ledger never writes.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),
     /// The entries of a transaction do not sum to zero. Nothing was written.
@@ -32,21 +67,36 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same call may succeed later: somebody else held the database, or the disk was full.
+    /// The same call may succeed later, and has the effect of one: the database was away, somebody else held it, or the disk was full.
     #[must_use]
-    pub fn may_retry(&self) -> bool {
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                // Primary result codes are the low byte: SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL.
-                error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13))
-            }
-            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
-            _ => false,
-        }
+    pub const fn may_retry(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 }
 
-/// Why an attempt is not adjusted. Except for the last, the fault is the operator's, and trying again does not help.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if passes(&error) { Self::Unavailable(error) } else { Self::Database(error) }
+    }
+}
+
+/// Whether this failure passes by itself.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            // Primary result codes are the low byte: SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL.
+            error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13))
+        }
+        _ => false,
+    }
+}
+
+fn offset(stored: &Option<i64>) -> String {
+    stored.map_or_else(|| "no offset".to_owned(), |offset| offset.to_string())
+}
+
+/// Why an operator's word is not taken. Except for the last, the fault is the operator's, and trying again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The ledger has no event of this attempt.
@@ -63,11 +113,14 @@ pub enum Refusal {
     /// An orphan is resolved once.
     #[error("{0} has been adjusted already")]
     AlreadyAdjusted(AttemptId),
+    /// Only what is missing can be declared as lost.
+    #[error("nothing is missing of log {0:016x}: there is nothing to write off")]
+    NoGap(u64),
     /// Somebody must answer for it.
-    #[error("an adjustment needs the name of its operator")]
+    #[error("this needs the name of its operator")]
     NoOperator,
     /// And say why.
-    #[error("an adjustment needs a reason: on what evidence?")]
+    #[error("this needs a reason: on what evidence?")]
     NoReason,
     /// A provider does not pay for being used.
     #[error("the amount must not be negative")]

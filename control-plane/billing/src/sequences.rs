@@ -79,6 +79,17 @@ impl Sequences {
     }
 }
 
+/// The ranges in words, at most so many: `4-7, 9`.
+#[must_use]
+pub fn ranges_text(ranges: &[(u64, u64)], most: usize) -> String {
+    let text = |(first, last): &(u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let mut words: Vec<String> = ranges.iter().take(most).map(text).collect();
+    if ranges.len() > most {
+        words.push("…".to_owned());
+    }
+    words.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -5,7 +5,21 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, timeout_at},
+};
+use waybill_model::id::GenerationId;
+use waybill_proto::{
+    admin::v1::EventRow,
+    usage::v1::{Event, Kind},
+};
+
+use crate::error::Error;
+
+/// A failed attempt is nearly always followed by the next one of its request, in the same log but perhaps in the next commit. Whoever waits for
+/// the request gets this much more time for it.
+const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// The ids that somebody waits for.
 #[derive(Debug, Default)]
@@ -21,7 +35,7 @@ pub struct Waiter<'a> {
 
 impl Waiting {
     /// Begins to wait for an id.
-    pub fn begin<'a>(&'a self, id: &'a str) -> Waiter<'a> {
+    fn begin<'a>(&'a self, id: &'a str) -> Waiter<'a> {
         let mut ids = self.ids();
         let arrivals = match ids.get(id) {
             Some(sender) => sender.subscribe(),
@@ -30,13 +44,64 @@ impl Waiting {
         Waiter { waiting: self, id, arrivals: Some(arrivals) }
     }
 
+    /// Asks until the request has an end that is no failure, or the deadline has passed.
+    ///
+    /// # Errors
+    /// Those of the question.
+    pub async fn request<A>(&self, id: &str, deadline: Instant, ask: impl Fn() -> A) -> Result<Vec<EventRow>, Error>
+    where
+        A: Future<Output = Result<Vec<EventRow>, Error>>,
+    {
+        // Before the first look, so that what arrives after it is noticed.
+        let mut waiter = self.begin(id);
+        let mut deadline = deadline;
+        loop {
+            let attempts = ask().await?;
+            let may_go_on = attempts.last().and_then(|row| row.event.as_ref()).is_none_or(|event| event.kind() == Kind::Failed);
+            if !may_go_on {
+                return Ok(attempts);
+            }
+            if !attempts.is_empty() {
+                deadline = deadline.min(Instant::now() + NEXT_ATTEMPT);
+            }
+            if timeout_at(deadline, waiter.arrival()).await.is_err() {
+                return Ok(attempts);
+            }
+        }
+    }
+
+    /// Asks until there is an answer, or the deadline has passed.
+    ///
+    /// # Errors
+    /// Those of the question.
+    pub async fn any<A>(&self, id: &str, deadline: Instant, ask: impl Fn() -> A) -> Result<Vec<EventRow>, Error>
+    where
+        A: Future<Output = Result<Vec<EventRow>, Error>>,
+    {
+        let mut waiter = self.begin(id);
+        loop {
+            let attempts = ask().await?;
+            if !attempts.is_empty() || timeout_at(deadline, waiter.arrival()).await.is_err() {
+                return Ok(attempts);
+            }
+        }
+    }
+
+    /// Wakes those who wait for the request of this attempt, by its generation id or the provider's id of the answer.
+    pub fn announce_end(&self, event: &Event) {
+        if let Some(Ok(generation)) = event.attempt.as_ref().map(|attempt| attempt.generation_id[..].try_into()) {
+            self.announce(&GenerationId::from_bytes(generation).to_string());
+        }
+        self.announce(&event.provider_answer_id);
+    }
+
     /// Nobody waits, so that nothing needs to be announced.
     pub fn is_empty(&self) -> bool {
         self.ids().is_empty()
     }
 
     /// Wakes those who wait for this id.
-    pub fn announce(&self, id: &str) {
+    fn announce(&self, id: &str) {
         if let Some(sender) = self.ids().get(id) {
             sender.send_replace(());
         }

@@ -9,7 +9,7 @@ use waybill_proxy::{Asked, Away, Books, Spent};
 
 /// See the module.
 pub struct InProcess {
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<dyn Ledger>,
     pub runtime: Handle,
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use prost::Message;
 use tokio::sync::watch;
-use waybill_billing::{Cursor, Ledger};
+use waybill_billing::{Cursor, Ledger, Progress};
 use waybill_meter::{Batch, Closed, Kind, Position, Reader, Record, Spool};
 use waybill_proto::usage::v1 as wire;
 
@@ -60,14 +60,14 @@ impl Consumed {
 }
 
 /// Reads the spool into the ledger until `stop`, then once more until nothing is left.
-pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut stop: watch::Receiver<bool>) {
-    let Some(from) = cursors(&ledger, &mut stop).await else { return };
+pub async fn run(spool: Spool, ledger: Arc<dyn Ledger>, consumed: Arc<Consumed>, mut stop: watch::Receiver<bool>) {
+    let Some(from) = cursors(&*ledger, &mut stop).await else { return };
     let mut reader = spool.reader(from.iter().map(position));
     loop {
         let seen = spool.progress();
         // Asked before the reading: what is written before the stop is read after it.
         let stopping = *stop.borrow();
-        match drain(&mut reader, &ledger, &consumed).await {
+        match drain(&mut reader, &*ledger, &consumed).await {
             Ok(_) if stopping => return,
             Ok(records) => {
                 consumed.failures.store(0, Ordering::Relaxed);
@@ -89,7 +89,7 @@ pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut
                 }
                 tokio::time::sleep(PAUSE).await;
                 // The reader stands behind the batch that failed: read on from there, and the next commit would move the cursors past it.
-                let Some(from) = cursors(&ledger, &mut stop).await else { return };
+                let Some(from) = cursors(&*ledger, &mut stop).await else { return };
                 reader.rewind(from.iter().map(position));
             }
         }
@@ -97,7 +97,7 @@ pub async fn run(spool: Spool, ledger: Arc<Ledger>, consumed: Arc<Consumed>, mut
 }
 
 /// How far the ledger has read; `None` if the stop comes first.
-async fn cursors(ledger: &Ledger, stop: &mut watch::Receiver<bool>) -> Option<Vec<Cursor>> {
+async fn cursors(ledger: &dyn Ledger, stop: &mut watch::Receiver<bool>) -> Option<Vec<Cursor>> {
     loop {
         match ledger.cursors().await {
             Ok(cursors) => return Some(cursors),
@@ -117,7 +117,7 @@ pub fn position(cursor: &Cursor) -> (u64, Position) {
 }
 
 /// Reads and commits until nothing is left, and gives the number of records.
-pub async fn drain(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed) -> anyhow::Result<usize> {
+pub async fn drain(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed) -> anyhow::Result<usize> {
     let mut records = 0;
     loop {
         let batch = reader.next(BATCH)?;
@@ -129,14 +129,14 @@ pub async fn drain(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed) ->
     }
 }
 
-async fn commit(reader: &mut Reader, ledger: &Ledger, consumed: &Consumed, batch: Batch) -> anyhow::Result<()> {
+async fn commit(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed, batch: Batch) -> anyhow::Result<()> {
     let records: Vec<wire::Spooled> = batch.records.iter().map(spooled).collect();
     let cursors: Vec<Cursor> = batch
         .cursors
         .iter()
         .map(|(incarnation, position)| Cursor { incarnation: *incarnation, segment: position.segment, offset: position.offset.into() })
         .collect();
-    let report = ledger.commit(&records, &cursors).await?;
+    let report = ledger.commit(&records, Progress::Spool(&cursors)).await?;
     consumed.events.fetch_add(report.inserted as u64, Ordering::Relaxed);
     consumed.own_ends.fetch_add(own_ends(reader, &batch, consumed.process), Ordering::Relaxed);
     consumed.quarantined.fetch_add(report.quarantined as u64, Ordering::Relaxed);

@@ -37,9 +37,9 @@ impl Offline {
         let pepper = state.pepper()?;
         let (spool, _) = open_spool(&SpoolSize::default(), &state)?;
         let store = Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?;
-        let ledger = Arc::new(Ledger::open(&state.database()).await?);
+        let ledger: Arc<dyn Ledger> = Arc::new(waybill_billing::Sqlite::open(&state.database()).await?);
         let mut reader = spool.reader(ledger.cursors().await?.iter().map(consume::position));
-        consume::drain(&mut reader, &ledger, &Consumed::default()).await?;
+        consume::drain(&mut reader, &*ledger, &Consumed::default()).await?;
         let admin = Admin::new(Parts {
             store: Arc::new(store),
             ledger,

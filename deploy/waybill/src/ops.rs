@@ -26,7 +26,7 @@ pub struct Subject {
     pub configuration: Arc<dyn Configuration>,
     pub spool: Spool,
     pub consumed: Arc<Consumed>,
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<dyn Ledger>,
     /// Set when a signal has come: no new work, please.
     pub draining: Arc<AtomicBool>,
 }

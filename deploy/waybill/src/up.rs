@@ -123,7 +123,7 @@ struct Started {
     consumer_stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     servers_stop: watch::Sender<bool>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<dyn Ledger>,
     sandbox: Option<waybill_sandbox::Sandbox>,
     draining: Arc<AtomicBool>,
 }
@@ -157,7 +157,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
 
     let (spool, recovered) = open_spool(&up.spool, state)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?);
-    let ledger = Arc::new(Ledger::open(&state.database()).await?);
+    let ledger: Arc<dyn Ledger> = Arc::new(waybill_billing::Sqlite::open(&state.database()).await?);
     crate::pepper::check(&*store, &pepper).await?;
 
     let publisher = Publisher::start(Arc::clone(&store)).await?;
@@ -394,9 +394,7 @@ impl Started {
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
-        if let Ok(ledger) = Arc::try_unwrap(self.ledger) {
-            ledger.close().await?;
-        }
+        self.ledger.close().await?;
         Ok(ExitCode::SUCCESS)
     }
 }

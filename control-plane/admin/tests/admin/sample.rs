@@ -55,7 +55,7 @@ pub struct Sample {
     /// Goes with the sample.
     _folder: TempDir,
     pub store: Arc<Sqlite>,
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<dyn Ledger>,
     pub host: Arc<TestHost>,
     pub admin: Arc<Admin>,
 }
@@ -65,7 +65,7 @@ impl Sample {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("waybill.db");
         let store = Arc::new(Sqlite::open(&file, Arc::new(MonotonicClock::start())).await.expect("a store"));
-        let ledger = Arc::new(Ledger::open(&file).await.expect("a ledger"));
+        let ledger = Arc::new(waybill_billing::Sqlite::open(&file).await.expect("a ledger")) as Arc<dyn Ledger>;
         let host = Arc::new(TestHost::default());
         let admin = Arc::new(admin(&store, &ledger, &host));
         Self { _folder: folder, store, ledger, host, admin }
@@ -98,7 +98,7 @@ impl Sample {
     }
 }
 
-fn admin(store: &Arc<Sqlite>, ledger: &Arc<Ledger>, host: &Arc<TestHost>) -> Admin {
+fn admin(store: &Arc<Sqlite>, ledger: &Arc<dyn Ledger>, host: &Arc<TestHost>) -> Admin {
     Admin::new(Parts {
         store: Arc::clone(store) as Arc<dyn Store>,
         ledger: Arc::clone(ledger),

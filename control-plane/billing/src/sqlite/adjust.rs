@@ -9,7 +9,7 @@ use waybill_proto::{
 };
 
 use super::{
-    IMMEDIATE, Ledger,
+    IMMEDIATE, Sqlite,
     book::{self, Booking},
     query,
 };
@@ -18,39 +18,17 @@ use crate::{
     failpoint,
     intake::content_hash,
     ledger::post_adjustment,
+    resolve::Adjustment,
     sequences::Sequences,
 };
 
-/// Who resolved an attempt, and why.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Adjustment {
-    /// The named operator.
-    pub operator: String,
-    /// Why, and on what evidence.
-    pub reason: String,
-    /// When, microseconds since 1970.
-    pub unix_us: i64,
-}
-
-impl Ledger {
-    /// Books the amount of the provider's own record for an orphaned attempt, and frees what was held in suspense. The event is the ledger's
-    /// own: its incarnation, the next of its sequence numbers.
-    ///
-    /// Gives the orphaned event with the one that resolves it.
-    ///
-    /// # Errors
-    /// See [`Refusal`].
-    pub async fn adjust(&self, attempt: AttemptId, amount: Picousd, adjustment: Adjustment) -> Result<EventRow, Refusal> {
-        if adjustment.operator.trim().is_empty() {
-            return Err(Refusal::NoOperator);
-        }
-        if adjustment.reason.trim().is_empty() {
-            return Err(Refusal::NoReason);
-        }
+impl Sqlite {
+    pub(super) async fn adjust(&self, attempt: AttemptId, amount: Picousd, adjustment: Adjustment) -> Result<EventRow, Refusal> {
+        adjustment.check()?;
         if amount.0 < 0 {
             return Err(Refusal::NegativeAmount);
         }
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = writer.begin_with(IMMEDIATE).await?;
         failpoint::pass("ledger.begin");
         let row = orphan(&mut transaction, attempt).await?;
@@ -106,11 +84,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Who resolved this attempt, if anybody has.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn adjustment(&self, attempt: AttemptId) -> Result<Option<Adjustment>, Error> {
+    pub(super) async fn adjustment(&self, attempt: AttemptId) -> Result<Option<Adjustment>, Error> {
         const FIND: &str = "SELECT a.operator, a.reason, a.unix_us FROM ledger_events e JOIN ledger_adjustments a ON a.event = e.id \
             WHERE e.kind = 6 AND e.attempt = ?";
         let row = sqlx::query(FIND).bind(&attempt.as_bytes()[..]).fetch_optional(&self.readers).await?;

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{Connection, Row, SqliteConnection};
-use waybill_model::id::GenerationId;
 use waybill_proto::usage::v1::Spooled;
 
 use super::{
-    IMMEDIATE, Ledger, bits,
+    IMMEDIATE, Sqlite, bits,
     book::{self, Booking},
     bulk::{self, Lookup},
 };
@@ -15,6 +14,7 @@ use crate::{
     error::Error,
     failpoint,
     intake::{Body, Fault, Identity, Known, Record, Verdict, counts, read},
+    progress::{Assignment, Cursor, Progress, Report},
     sequences::Sequences,
 };
 
@@ -28,42 +28,16 @@ pub const BOOKED: Lookup = Lookup {
 /// Attempts that have a terminal event.
 pub const ENDED: Lookup = Lookup { head: "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt IN", tail: "" };
 
-/// How far a reader has come in the log of an incarnation.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Cursor {
-    /// Whose log.
-    pub incarnation: u64,
-    /// Number of the segment.
-    pub segment: u32,
-    /// Bytes of the segment that have been read.
-    pub offset: u64,
-}
-
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Report {
-    /// New rows.
-    pub inserted: usize,
-    /// Records that were known already, booked or set aside.
-    pub duplicates: usize,
-    /// Records newly set aside: alarm when this is not 0.
-    pub quarantined: usize,
-}
-
-impl Ledger {
-    /// Books a batch and moves the cursors, all or nothing: after a crash the reader goes on from [`Ledger::cursors`], and what is delivered
-    /// again changes nothing. A cursor never moves back.
-    ///
-    /// # Errors
-    /// The database failed and nothing was written. A record cannot fail a batch.
-    pub async fn commit(&self, batch: &[Spooled], cursors: &[Cursor]) -> Result<Report, Error> {
-        if batch.is_empty() && cursors.is_empty() {
+impl Sqlite {
+    pub(super) async fn commit(&self, batch: &[Spooled], progress: Progress<'_>) -> Result<Report, Error> {
+        if batch.is_empty() && matches!(progress, Progress::None | Progress::Spool([])) {
             return Ok(Report::default());
         }
         let records: Vec<Record<'_>> = batch.iter().map(read).collect();
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = writer.begin_with(IMMEDIATE).await?;
         failpoint::pass("ledger.begin");
+        move_on(&mut transaction, progress).await?;
         let names: Vec<Identity> = records.iter().map(Record::identity).filter(|identity| counts(*identity, self.own)).collect();
         let incarnations: BTreeSet<u64> = names.iter().map(|name| name.0).collect();
         let arrived = book::arrived(&mut transaction, &Vec::from_iter(incarnations)).await?;
@@ -75,7 +49,6 @@ impl Ledger {
         let quarantined = set_aside(&mut transaction, &records, &verdicts).await?;
         count_sequences(&mut transaction, &names, &arrived).await?;
         close_incarnations(&mut transaction, &records, &verdicts).await?;
-        move_cursors(&mut transaction, cursors).await?;
         failpoint::pass("ledger.before_commit");
         transaction.commit().await?;
         failpoint::pass("ledger.after_commit");
@@ -86,11 +59,7 @@ impl Ledger {
         Ok(Report { inserted, duplicates: records.len() - inserted - quarantined, quarantined })
     }
 
-    /// Where to go on reading, per incarnation.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn cursors(&self) -> Result<Vec<Cursor>, Error> {
+    pub(super) async fn cursors(&self) -> Result<Vec<Cursor>, Error> {
         let rows = sqlx::query("SELECT incarnation, segment, offset FROM ledger_cursors").fetch_all(&self.readers).await?;
         let cursor = |row: &sqlx::sqlite::SqliteRow| {
             let incarnation: i64 = row.try_get(0)?;
@@ -98,6 +67,14 @@ impl Ledger {
             Ok(Cursor { incarnation: incarnation.cast_unsigned(), segment: row.try_get(1)?, offset: offset.cast_unsigned() })
         };
         rows.iter().map(cursor).collect()
+    }
+
+    pub(super) async fn assign(&self, topic: &str, partition: i32) -> Result<Assignment, Error> {
+        const ASSIGN: &str = "INSERT INTO ledger_partitions (topic, partition, epoch) VALUES (?, ?, 1) \
+            ON CONFLICT (topic, partition) DO UPDATE SET epoch = epoch + 1 RETURNING epoch, next_offset";
+        let mut writer = self.writer().await?;
+        let row = sqlx::query(ASSIGN).bind(topic).bind(partition).fetch_one(&mut *writer).await?;
+        Ok(Assignment { epoch: row.try_get::<i64, _>(0)?.cast_unsigned(), next_offset: row.try_get(1)? })
     }
 
     async fn judge(
@@ -142,11 +119,8 @@ impl Ledger {
         if self.waiting.is_empty() {
             return;
         }
-        for (event, attempt) in bookings.iter().filter_map(|booking| booking.ended) {
-            if let Ok(generation) = attempt.generation_id[..].try_into() {
-                self.waiting.announce(&GenerationId::from_bytes(generation).to_string());
-            }
-            self.waiting.announce(&event.provider_answer_id);
+        for (event, _) in bookings.iter().filter_map(|booking| booking.ended) {
+            self.waiting.announce_end(event);
         }
     }
 }
@@ -225,6 +199,27 @@ async fn close_incarnations(connection: &mut SqliteConnection, records: &[Record
     )
     .await?;
     Ok(())
+}
+
+/// Moves the reader's mark; first of all, since a reader that is fenced must not even look.
+async fn move_on(connection: &mut SqliteConnection, progress: Progress<'_>) -> Result<(), Error> {
+    match progress {
+        Progress::Spool(cursors) => move_cursors(connection, cursors).await,
+        Progress::Partition(reader) => {
+            let find = sqlx::query("SELECT epoch, next_offset FROM ledger_partitions WHERE topic = ? AND partition = ?");
+            let row = find.bind(&reader.topic).bind(reader.partition).fetch_optional(&mut *connection).await?;
+            let stored = row.map(|row| Ok::<_, sqlx::Error>((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get(1)?))).transpose()?;
+            reader.fence(stored)?;
+            sqlx::query("UPDATE ledger_partitions SET next_offset = ? WHERE topic = ? AND partition = ?")
+                .bind(reader.next)
+                .bind(&reader.topic)
+                .bind(reader.partition)
+                .execute(connection)
+                .await?;
+            Ok(())
+        }
+        Progress::None => Ok(()),
+    }
 }
 
 async fn move_cursors(connection: &mut SqliteConnection, cursors: &[Cursor]) -> Result<(), Error> {

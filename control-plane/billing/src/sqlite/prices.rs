@@ -5,16 +5,12 @@ use std::collections::HashMap;
 use sqlx::Row;
 use waybill_model::price::Tariff;
 
-use super::{Ledger, bulk};
+use super::{Sqlite, bulk};
 use crate::error::Error;
 
-impl Ledger {
-    /// Keeps these tariffs under their versions for ever; known ones are left as they are.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn remember_prices(&self, tariffs: &[Tariff]) -> Result<(), Error> {
-        let mut writer = self.writer.lock().await;
+impl Sqlite {
+    pub(super) async fn remember_prices(&self, tariffs: &[Tariff]) -> Result<(), Error> {
+        let mut writer = self.writer().await?;
         const HEAD: &str = "INSERT INTO ledger_price_versions (version, text)";
         // One statement is one transaction, and a version that was kept twice is kept once.
         bulk::insert(&mut writer, HEAD, tariffs, "ON CONFLICT DO NOTHING", |values, tariff| {
@@ -24,11 +20,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// All tariffs, by version.
-    ///
-    /// # Errors
-    /// The database failed, or a text is not the one that its version is the hash of.
-    pub async fn price_versions(&self) -> Result<HashMap<String, Tariff>, Error> {
+    pub(super) async fn price_versions(&self) -> Result<HashMap<String, Tariff>, Error> {
         let (tariffs, faults) = self.read_prices().await?;
         faults.into_iter().next().map_or(Ok(tariffs), |fault| Err(Error::Damaged(fault)))
     }

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
-use tokio::time::{Duration, Instant, timeout_at};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 use waybill_model::id::{AttemptId, GenerationId};
 use waybill_proto::{
-    admin::v1::{Balance, EventRow, EventsRequest, LedgerStatus},
+    admin::v1::{Balance, EventRow, EventsRequest},
     usage::v1::{Closed, Event, Kind},
 };
 
-use super::{Ledger, amount};
+use super::{Sqlite, amount};
 use crate::{
     error::Error,
     sequences::Sequences,
+    status::{IncarnationStatus, Quarantined, Status},
     usage::{KeyUsage, Scope, windows},
 };
 
@@ -23,10 +23,6 @@ const DEFAULT_EVENTS: u32 = 100;
 
 /// Rows of the longest listing: they are held in memory.
 const MOST_EVENTS: u32 = 10_000;
-
-/// A failed attempt is nearly always followed by the next one of its request, in the same log but perhaps in the next commit. Whoever waits for
-/// the request gets this much more time for it.
-const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// The columns of an event `e` with the event `a` that resolved it.
 const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload, e.id FROM ledger_events e \
@@ -40,66 +36,8 @@ const OF_ATTEMPT: &str = "SELECT generation FROM ledger_events WHERE attempt = ?
 const OF_ANSWER: &str = "SELECT generation FROM ledger_events e WHERE answer = ? AND generation IS NOT NULL";
 const NEWEST: &str = " ORDER BY id DESC LIMIT 1";
 
-/// The state of the ledger.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Status {
-    /// Events, terminal or not.
-    pub events: u64,
-    /// Orphaned attempts that nobody has resolved.
-    pub orphaned_open: u64,
-    /// Records set aside.
-    pub quarantined: u64,
-    /// Each incarnation that has sent something.
-    pub incarnations: Vec<IncarnationStatus>,
-}
-
-/// How complete the events of an incarnation are.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct IncarnationStatus {
-    /// The incarnation.
-    pub incarnation: u64,
-    /// Up to here nothing is missing.
-    pub watermark: u64,
-    /// The highest sequence number that has arrived.
-    pub highest: u64,
-    /// Ranges that have not arrived, both ends included. Of a closed incarnation they will not come any more.
-    pub missing: Vec<(u64, u64)>,
-    /// How it ended, if it has.
-    pub closed: Option<Closed>,
-}
-
-/// A record that was set aside.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Quarantined {
-    /// Under which incarnation it came.
-    pub incarnation: u64,
-    /// And with which sequence number.
-    pub sequence: u64,
-    /// Its kind, as the record says.
-    pub kind: i32,
-    /// Its attempt id, as the record says.
-    pub attempt_id: Vec<u8>,
-    /// Why it cannot be booked.
-    pub reason: String,
-    /// The payload as it came.
-    pub payload: Vec<u8>,
-}
-
-impl From<&Status> for LedgerStatus {
-    /// The spools' part (bytes, lag) is not known here and left at 0.
-    fn from(status: &Status) -> Self {
-        let Status { events, orphaned_open, quarantined, .. } = *status;
-        Self { events, orphaned_open, quarantined, ..Self::default() }
-    }
-}
-
-impl Ledger {
-    /// The attempts of a request of this key, by number; empty if there are none. `id` is a generation id or the provider's id of an answer; of
-    /// a provider's id that was seen twice the newest request counts.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn generation(&self, id: &str, scope: &Scope) -> Result<Vec<EventRow>, Error> {
+impl Sqlite {
+    pub(super) async fn generation(&self, id: &str, scope: &Scope) -> Result<Vec<EventRow>, Error> {
         if let Ok(generation) = id.parse::<GenerationId>() {
             let attempts = self.attempts(generation.as_bytes(), Some(scope)).await?;
             if !attempts.is_empty() {
@@ -115,48 +53,7 @@ impl Ledger {
         }
     }
 
-    /// As [`Ledger::generation`], but waits until the request has arrived or the deadline has passed.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn wait_for(&self, id: &str, scope: &Scope, deadline: Instant) -> Result<Vec<EventRow>, Error> {
-        // Before the first look, so that what arrives after it is noticed.
-        let mut waiter = self.waiting.begin(id);
-        let mut deadline = deadline;
-        loop {
-            let attempts = self.generation(id, scope).await?;
-            let may_go_on = attempts.last().and_then(|row| row.event.as_ref()).is_none_or(|event| event.kind() == Kind::Failed);
-            if !may_go_on {
-                return Ok(attempts);
-            }
-            if !attempts.is_empty() {
-                deadline = deadline.min(Instant::now() + NEXT_ATTEMPT);
-            }
-            if timeout_at(deadline, waiter.arrival()).await.is_err() {
-                return Ok(attempts);
-            }
-        }
-    }
-
-    /// As [`Ledger::explain`], but waits until the request has arrived or the deadline has passed.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn explain_by(&self, id: &str, deadline: Instant) -> Result<Vec<EventRow>, Error> {
-        let mut waiter = self.waiting.begin(id);
-        loop {
-            let attempts = self.explain(id).await?;
-            if !attempts.is_empty() || timeout_at(deadline, waiter.arrival()).await.is_err() {
-                return Ok(attempts);
-            }
-        }
-    }
-
-    /// The attempts of a request, by number, in the operator's view: by `gen-…`, `att-…` or the provider's id of an answer.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn explain(&self, id: &str) -> Result<Vec<EventRow>, Error> {
+    pub(super) async fn explain(&self, id: &str) -> Result<Vec<EventRow>, Error> {
         if let Ok(generation) = id.parse::<GenerationId>() {
             let attempts = self.attempts(generation.as_bytes(), None).await?;
             if !attempts.is_empty() {
@@ -182,13 +79,8 @@ impl Ledger {
         query.fetch_all(&self.readers).await?.iter().map(event_row).collect()
     }
 
-    /// Events by the filters of the request: the newest, at most 10,000, in the order of their arrival. The ends of incarnations are listed only
-    /// when asked for by their kind.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn events(&self, request: &EventsRequest) -> Result<Vec<EventRow>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(ROW);
+    pub(super) async fn events(&self, request: &EventsRequest) -> Result<Vec<EventRow>, Error> {
+        let mut query = QueryBuilder::<sqlx::Sqlite>::new(ROW);
         match request.kind() {
             Kind::Unspecified => query.push("WHERE e.kind <> ").push_bind(i32::from(Kind::Closed)),
             kind => query.push(of_kind(kind)),
@@ -209,32 +101,20 @@ impl Ledger {
         rows.iter().rev().map(event_row).collect()
     }
 
-    /// The balances of the accounts that begin with this, by name. Debits are positive.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn balances(&self, prefix: &str) -> Result<Vec<Balance>, Error> {
+    pub(super) async fn balances(&self, prefix: &str) -> Result<Vec<Balance>, Error> {
         const FIND: &str = "SELECT name, balance FROM ledger_accounts WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name";
         let rows = sqlx::query(FIND).bind(prefix).fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok(Balance { account: row.try_get(0)?, amount_picousd: row.try_get(1)? })).collect()
     }
 
-    /// What a key has spent, in the windows that are current at this time. One row a day is read.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn key_usage(&self, scope: &Scope, now_unix_us: i64) -> Result<KeyUsage, Error> {
+    pub(super) async fn key_usage(&self, scope: &Scope, now_unix_us: i64) -> Result<KeyUsage, Error> {
         const FIND: &str = "SELECT day, amount FROM ledger_key_usage WHERE org = ? AND workspace = ? AND api_key = ?";
         let rows = sqlx::query(FIND).bind(&scope.org).bind(&scope.workspace).bind(&scope.api_key).fetch_all(&self.readers).await?;
         let days: Result<Vec<(i64, i128)>, Error> = rows.iter().map(|row| Ok((row.try_get(0)?, amount(row.try_get(1)?)?))).collect();
         Ok(windows(days?, now_unix_us))
     }
 
-    /// Counts, and how complete each incarnation is.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn status(&self) -> Result<Status, Error> {
+    pub(super) async fn status(&self) -> Result<Status, Error> {
         let mut snapshot = self.readers.begin().await?;
         // Ids have no holes, so that the last one is the count.
         const COUNTS: &str = "SELECT (SELECT coalesce(max(id), 0) FROM ledger_events), \
@@ -247,11 +127,7 @@ impl Ledger {
         Ok(Status { events: count(0)?, orphaned_open: count(1)?, quarantined: count(2)?, incarnations })
     }
 
-    /// The newest records that were set aside, newest first.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, Error> {
+    pub(super) async fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, Error> {
         const FIND: &str = "SELECT incarnation, sequence, kind, attempt, reason, payload FROM ledger_quarantine ORDER BY id DESC LIMIT ?";
         let rows = sqlx::query(FIND).bind(limit).fetch_all(&self.readers).await?;
         let quarantined = |row: &SqliteRow| {
@@ -271,30 +147,39 @@ impl Ledger {
 
 /// The terminal event of an attempt.
 pub async fn terminal(connection: impl SqliteExecutor<'_>, attempt: AttemptId) -> Result<Option<EventRow>, Error> {
-    let mut query = QueryBuilder::<Sqlite>::new(ROW);
+    let mut query = QueryBuilder::<sqlx::Sqlite>::new(ROW);
     query.push("WHERE e.kind BETWEEN 2 AND 5 AND e.attempt = ").push_bind(attempt.as_bytes().to_vec());
     query.build().fetch_optional(connection).await?.as_ref().map(event_row).transpose()
 }
 
-/// All incarnations that have sent something, in the order of their numbers.
-pub async fn incarnations(connection: &mut SqliteConnection) -> Result<Vec<IncarnationStatus>, Error> {
+/// What has arrived, by incarnation.
+pub async fn sequences(connection: &mut SqliteConnection) -> Result<BTreeMap<u64, Sequences>, Error> {
     let mut ranges: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
-    for row in sqlx::query("SELECT incarnation, first, last FROM ledger_sequences").fetch_all(&mut *connection).await? {
+    for row in sqlx::query("SELECT incarnation, first, last FROM ledger_sequences").fetch_all(connection).await? {
         let [incarnation, first, last] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?].map(i64::cast_unsigned);
         ranges.entry(incarnation).or_default().push((first, last));
     }
+    Ok(ranges.into_iter().map(|(incarnation, ranges)| (incarnation, Sequences::of(ranges))).collect())
+}
+
+/// How incarnations have ended.
+pub async fn ends(connection: &mut SqliteConnection) -> Result<BTreeMap<u64, Closed>, Error> {
     let mut ends: BTreeMap<u64, Closed> = BTreeMap::new();
     for row in sqlx::query("SELECT incarnation, last_sequence, doubt FROM ledger_closed").fetch_all(connection).await? {
         let [incarnation, last_sequence, doubt] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?].map(i64::cast_unsigned);
         ends.insert(incarnation, Closed { last_sequence, doubt: doubt != 0 });
     }
-    let status = |(incarnation, ranges): (u64, Vec<(u64, u64)>)| {
-        let arrived = Sequences::of(ranges);
-        let (closed, highest) = (ends.get(&incarnation).copied(), arrived.highest());
-        let last = highest.max(closed.map_or(0, |closed| closed.last_sequence));
-        IncarnationStatus { incarnation, watermark: arrived.watermark(), highest, missing: arrived.missing(last), closed }
-    };
-    Ok(ranges.into_iter().map(status).collect())
+    Ok(ends)
+}
+
+/// All incarnations that have sent something, in the order of their numbers.
+pub async fn incarnations(connection: &mut SqliteConnection) -> Result<Vec<IncarnationStatus>, Error> {
+    let arrived = sequences(connection).await?;
+    let ends = ends(connection).await?;
+    Ok(arrived
+        .into_iter()
+        .map(|(incarnation, arrived)| IncarnationStatus::of(incarnation, &arrived, ends.get(&incarnation).copied()))
+        .collect())
 }
 
 /// The rare kinds have an index, which SQLite uses when it is told in its own words that it may.
@@ -325,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn no_look_up_walks_through_a_table() {
         let folder = tempfile::tempdir().expect("a folder");
-        let ledger = Ledger::open(&folder.path().join("waybill.db")).await.expect("it opens");
+        let ledger = Sqlite::open(&folder.path().join("waybill.db")).await.expect("it opens");
         let many = |lookup: Lookup, keys: &str| format!("{} (VALUES {keys}, {keys}) {}", lookup.head, lookup.tail);
         let rows: [(String, &str); 13] = [
             (many(commit::BOOKED, "(1, 2)"), "ledger_events_identity"),

@@ -8,21 +8,17 @@ use waybill_model::price::Tariff;
 use waybill_proto::{admin::v1::RecomputeResponse, usage::v1::Event};
 
 use super::{
-    Ledger,
+    Sqlite,
     verify::{PAGE, attempt_text, listed, name},
 };
 use crate::{
+    contract::Prices,
     error::Error,
     reprice::{Repriced, reprice},
 };
 
-impl Ledger {
-    /// Prices every event again from the tariff of its price version and lists what differs. [`Ledger::price_versions`] has the tariffs that
-    /// the database itself remembers.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn recompute(&self, price: impl Fn(&str) -> Option<Tariff> + Send) -> Result<RecomputeResponse, Error> {
+impl Sqlite {
+    pub(super) async fn recompute(&self, price: &Prices<'_>) -> Result<RecomputeResponse, Error> {
         let mut snapshot = self.readers.begin().await?;
         let mut tariffs: HashMap<String, Option<Tariff>> = HashMap::new();
         let mut answer = RecomputeResponse::default();

@@ -9,9 +9,10 @@ use super::IMMEDIATE;
 use crate::error::Error;
 
 /// The form that this build writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: &[&str] = &[
+/// The first form, and what each later version adds to it.
+const FIRST: &[&str] = &[
     // `incarnation` is the ledger's own, under which adjustments are written. It is made with the database and never again.
     "CREATE TABLE ledger_schema (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), version INTEGER NOT NULL, incarnation INTEGER NOT NULL) STRICT",
     "INSERT INTO ledger_schema VALUES (1, 1, random())",
@@ -69,6 +70,35 @@ const TABLES: &[&str] = &[
     "CREATE TABLE ledger_price_versions (version TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
+const SECOND: &[&str] = &[
+    // Who owns a partition (the newest epoch), and how far it was read.
+    "CREATE TABLE ledger_partitions (topic TEXT NOT NULL, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, next_offset INTEGER, \
+        PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+    // What proxies say of their logs.
+    "CREATE TABLE ledger_logs (
+        incarnation INTEGER PRIMARY KEY,
+        proxy TEXT NOT NULL,
+        process INTEGER NOT NULL,
+        last_sequence INTEGER NOT NULL,
+        closed INTEGER NOT NULL,
+        seen_ms INTEGER NOT NULL,
+        mark_sequence INTEGER NOT NULL,
+        mark_ms INTEGER NOT NULL
+    ) STRICT",
+    "CREATE INDEX ledger_logs_proxy ON ledger_logs (proxy, seen_ms)",
+    "CREATE TABLE ledger_write_offs (
+        id INTEGER PRIMARY KEY,
+        incarnation INTEGER NOT NULL,
+        last_sequence INTEGER NOT NULL,
+        missing TEXT NOT NULL,
+        operator TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        unix_ms INTEGER NOT NULL
+    ) STRICT",
+    "CREATE INDEX ledger_write_offs_log ON ledger_write_offs (incarnation)",
+    "UPDATE ledger_schema SET version = 2",
+];
+
 /// Makes the tables if there are none, and gives the ledger's own incarnation.
 ///
 /// # Errors
@@ -79,16 +109,24 @@ pub async fn prepare(connection: &mut SqliteConnection) -> Result<u64, Error> {
         .fetch_optional(&mut *transaction)
         .await?;
     if made.is_none() {
-        for table in TABLES {
-            sqlx::query(*table).execute(&mut *transaction).await?;
-        }
+        execute(&mut transaction, FIRST).await?;
     }
     let row = sqlx::query("SELECT version, incarnation FROM ledger_schema").fetch_one(&mut *transaction).await?;
     let found: i64 = row.try_get(0)?;
     if found > VERSION {
         return Err(Error::NewerSchema { found, known: VERSION });
     }
+    if found < 2 {
+        execute(&mut transaction, SECOND).await?;
+    }
     let own: i64 = row.try_get(1)?;
     transaction.commit().await?;
     Ok(own.cast_unsigned())
+}
+
+async fn execute(connection: &mut SqliteConnection, statements: &[&'static str]) -> Result<(), Error> {
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
 }

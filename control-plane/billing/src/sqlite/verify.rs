@@ -10,13 +10,13 @@ use waybill_proto::{
     usage::v1::{Attempt, Closed, Event, Kind},
 };
 
-use super::{Ledger, amount, query};
+use super::{Sqlite, amount, query};
 use crate::{
     error::Error,
     intake::{content_hash, counts},
     ledger::{Entries, post, post_adjustment},
     reprice::arithmetic,
-    sequences::Sequences,
+    sequences::{Sequences, ranges_text},
     usage::{Scope, spent},
 };
 
@@ -26,12 +26,8 @@ pub const PAGE: i64 = 1_000;
 /// Faults that are listed; more are counted.
 const LISTED: usize = 1_000;
 
-impl Ledger {
-    /// Checks sums, balances, spend, sequences, content and arithmetic of every event, and that each attempt ended at most once.
-    ///
-    /// # Errors
-    /// The database failed. What is wrong with its content is in the answer.
-    pub async fn verify(&self) -> Result<VerifyResponse, Error> {
+impl Sqlite {
+    pub(super) async fn verify(&self) -> Result<VerifyResponse, Error> {
         let (_, price_faults) = self.read_prices().await?;
         let mut snapshot = self.readers.begin().await?;
         let mut audit = Audit::begin(&mut snapshot, self.own).await?;
@@ -320,7 +316,7 @@ impl Audit {
             if closed.is_some() && !missing.is_empty() {
                 self.faults.push(format!(
                     "incarnation {incarnation:016x} is closed, and these sequences never arrived: {}",
-                    ranges_text(&missing)
+                    ranges_text(&missing, 20)
                 ));
             }
         }
@@ -364,13 +360,4 @@ pub fn attempt_text(event: &Event) -> String {
 
 fn id_text(bytes: &[u8]) -> String {
     bytes.try_into().map_or_else(|_| "an attempt without id".to_owned(), |bytes| AttemptId::from_bytes(bytes).to_string())
-}
-
-fn ranges_text(ranges: &[(u64, u64)]) -> String {
-    let text = |(first, last): &(u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let mut words: Vec<String> = ranges.iter().take(20).map(text).collect();
-    if ranges.len() > 20 {
-        words.push("…".to_owned());
-    }
-    words.join(", ")
 }

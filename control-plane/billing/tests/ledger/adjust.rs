@@ -1,6 +1,6 @@
 //! An orphaned attempt is resolved once, by a named operator.
 
-use waybill_billing::{Adjustment, Ledger, Refusal};
+use waybill_billing::{Adjustment, Ledger, Progress, Refusal, Sqlite};
 use waybill_model::money::Picousd;
 use waybill_proto::{admin::v1::EventsRequest, usage::v1::Kind};
 
@@ -10,7 +10,7 @@ fn by(operator: &str, reason: &str) -> Adjustment {
     Adjustment { operator: operator.into(), reason: reason.into(), unix_us: sample::NOON_US }
 }
 
-async fn balances(ledger: &Ledger) -> Vec<(String, i128)> {
+async fn balances(ledger: &Sqlite) -> Vec<(String, i128)> {
     let all = ledger.balances("").await.expect("balances");
     all.into_iter()
         .map(|balance| (balance.account, balance.amount_picousd.parse().expect("a number")))
@@ -25,7 +25,7 @@ async fn the_reversal_frees_the_suspense_and_the_amount_is_booked_as_settled() {
     let orphan = sample::event(3, Kind::Orphaned);
     let held = i128::from(orphan.amount_picousd);
     ledger
-        .commit(&[sample::spooled(1, 1, &orphan), sample::spooled(1, 2, &sample::event(6, Kind::Orphaned))], &[])
+        .commit(&[sample::spooled(1, 1, &orphan), sample::spooled(1, 2, &sample::event(6, Kind::Orphaned))], Progress::None)
         .await
         .expect("committed");
     let other = i128::from(sample::event(6, Kind::Orphaned).amount_picousd);
@@ -67,7 +67,7 @@ async fn the_reversal_frees_the_suspense_and_the_amount_is_booked_as_settled() {
     assert_eq!(ledger.verify().await.expect("verified").faults, Vec::<String>::new());
     let prices = |_: &str| Some(sample::tariff());
     assert_eq!(
-        ledger.recompute(prices).await.expect("recomputed").differences,
+        ledger.recompute(&prices).await.expect("recomputed").differences,
         Vec::<String>::new(),
         "an operator's amount has no quantities"
     );
@@ -79,7 +79,7 @@ async fn what_cannot_be_adjusted_is_refused_and_changes_nothing() {
     let ledger = sample::open(folder.path()).await;
     let kinds = [Kind::Settled, Kind::Failed, Kind::Orphaned, Kind::Orphaned];
     let records: Vec<_> = (1..).zip(kinds).map(|(number, kind)| sample::spooled(1, number, &sample::event(number, kind))).collect();
-    ledger.commit(&records, &[]).await.expect("committed");
+    ledger.commit(&records, Progress::None).await.expect("committed");
     ledger.adjust(sample::attempt_id(4), Picousd(1), by("ann", "invoice")).await.expect("adjusted");
     let before = sample::content(folder.path()).await;
     let rows: [(u64, i64, Adjustment, &str); 8] = [
@@ -103,7 +103,7 @@ async fn what_cannot_be_adjusted_is_refused_and_changes_nothing() {
 async fn of_two_operators_at_once_one_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (one, two) = (sample::open(folder.path()).await, sample::open(folder.path()).await);
-    one.commit(&[sample::spooled(1, 1, &sample::event(1, Kind::Orphaned))], &[]).await.expect("committed");
+    one.commit(&[sample::spooled(1, 1, &sample::event(1, Kind::Orphaned))], Progress::None).await.expect("committed");
     let attempt = sample::attempt_id(1);
     let (first, second) = tokio::join!(one.adjust(attempt, Picousd(1), by("ann", "a")), two.adjust(attempt, Picousd(2), by("ben", "b")));
     assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1, "{first:?} {second:?}");

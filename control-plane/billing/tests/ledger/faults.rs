@@ -1,7 +1,7 @@
 //! Each planted fault is found: by `verify` what contradicts the ledger itself, by `recompute` what contradicts the prices.
 
 use prost::Message;
-use waybill_billing::{Adjustment, Ledger};
+use waybill_billing::{Adjustment, Ledger, Progress, Sqlite};
 use waybill_model::{
     money::Picousd,
     price::{Rate, Tariff},
@@ -11,13 +11,13 @@ use waybill_proto::usage::v1::{Event, Kind, Source};
 use crate::sample;
 
 /// A sound ledger with one of each kind, an adjusted orphan, a closed incarnation and something in quarantine.
-async fn sound(folder: &std::path::Path) -> Ledger {
+async fn sound(folder: &std::path::Path) -> Sqlite {
     let ledger = sample::open(folder).await;
     let kinds = [Kind::Settled, Kind::Partial, Kind::Failed, Kind::Orphaned, Kind::Orphaned];
     let mut records: Vec<_> = (1..).zip(kinds).map(|(number, kind)| sample::spooled(1, number, &sample::event(number, kind))).collect();
     records.push(sample::spooled(1, 6, &sample::event(1, Kind::Failed)));
     records.push(sample::closed(1, 7, 6, false));
-    ledger.commit(&records, &[]).await.expect("committed");
+    ledger.commit(&records, Progress::None).await.expect("committed");
     ledger.remember_prices(&[sample::tariff()]).await.expect("remembered");
     let adjustment = Adjustment { operator: "ann".into(), reason: "invoice".into(), unix_us: 1 };
     ledger.adjust(sample::attempt_id(5), Picousd(3), adjustment).await.expect("adjusted");
@@ -32,7 +32,7 @@ async fn a_sound_ledger_has_no_faults() {
     assert_eq!(verified.faults, Vec::<String>::new());
     assert_eq!((verified.events, verified.postings, verified.attempts, verified.incarnations), (7, 4 + 4 + 2 + 2 + 6, 5, 2));
     let prices = ledger.price_versions().await.expect("prices");
-    let recomputed = ledger.recompute(|version| prices.get(version).cloned()).await.expect("recomputed");
+    let recomputed = ledger.recompute(&|version| prices.get(version).cloned()).await.expect("recomputed");
     assert_eq!((recomputed.events, recomputed.unpriced, recomputed.differences), (6, 0, vec![]));
 }
 
@@ -155,11 +155,11 @@ async fn arithmetic_and_prices_are_checked_line_by_line() {
         ledger.remember_prices(&[sample::tariff(), cheaper.clone(), sample::tariff()]).await.expect("remembered");
         let mut event = sample::event(number, kind);
         change(&mut event);
-        assert_eq!(ledger.commit(&[sample::spooled(1, 1, &event)], &[]).await.expect("committed").inserted, 1, "{number}");
+        assert_eq!(ledger.commit(&[sample::spooled(1, 1, &event)], Progress::None).await.expect("committed").inserted, 1, "{number}");
         let prices = ledger.price_versions().await.expect("prices");
         let found = [
             (ledger.verify().await.expect("verified").faults, verified),
-            (ledger.recompute(|version| prices.get(version).cloned()).await.expect("recomputed").differences, recomputed),
+            (ledger.recompute(&|version| prices.get(version).cloned()).await.expect("recomputed").differences, recomputed),
         ];
         for (found, expected) in found {
             let right = expected.map_or(found.is_empty(), |expected| found.iter().any(|fault| fault.contains(expected)));
@@ -185,7 +185,7 @@ async fn an_amount_that_is_changed_behind_the_ledgers_back_is_found_by_both() {
     let faults = ledger.verify().await.expect("verified").faults;
     assert!(faults.iter().any(|fault| fault.contains("the content is not the one that was booked")), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.contains("it is posted as")), "{faults:?}");
-    let differences = ledger.recompute(|_| Some(sample::tariff())).await.expect("recomputed").differences;
+    let differences = ledger.recompute(&|_| Some(sample::tariff())).await.expect("recomputed").differences;
     assert!(!differences.is_empty() && differences[0].contains(&sample::attempt_id(1).to_string()), "{differences:?}");
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use waybill_billing::{Adjustment, Cursor};
+use waybill_billing::{Adjustment, Cursor, Ledger, Progress};
 use waybill_model::money::Picousd;
 use waybill_proto::usage::v1::{Kind, Spooled};
 
@@ -25,7 +25,7 @@ fn batch(first: u64) -> Vec<Spooled> {
 
 async fn commit(folder: &Path, first: u64) {
     let cursor = Cursor { incarnation: 1, segment: 1, offset: first * 100 };
-    sample::open(folder).await.commit(&batch(first), &[cursor]).await.expect("committed");
+    sample::open(folder).await.commit(&batch(first), Progress::Spool(&[cursor])).await.expect("committed");
 }
 
 async fn adjust(folder: &Path) {

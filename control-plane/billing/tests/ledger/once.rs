@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use tokio::task::yield_now;
-use waybill_billing::{Cursor, Ledger, Report};
+use waybill_billing::{Cursor, Ledger, Progress, Report, Sqlite};
 use waybill_proto::usage::v1::{Kind, Spooled};
 
 use crate::sample;
@@ -53,7 +53,7 @@ async fn deliver(folder: &Path, records: &[Spooled], deliveries: &[Delivery]) {
     let pick = |numbers: &[usize]| -> Vec<Spooled> { numbers.iter().map(|number| records[number % records.len()].clone()).collect() };
     for delivery in deliveries {
         match delivery {
-            Delivery::Whole(batch) => drop(ledger.commit(&pick(batch), &[]).await.expect("committed")),
+            Delivery::Whole(batch) => drop(ledger.commit(&pick(batch), Progress::None).await.expect("committed")),
             Delivery::Interrupted(batch, turns) => {
                 let turns = async {
                     for _ in 0..*turns {
@@ -64,7 +64,7 @@ async fn deliver(folder: &Path, records: &[Spooled], deliveries: &[Delivery]) {
                 tokio::select! {
                     biased;
                     () = turns => {}
-                    report = ledger.commit(&batch, &[]) => drop(report.expect("committed")),
+                    report = ledger.commit(&batch, Progress::None) => drop(report.expect("committed")),
                 }
             }
             Delivery::Restart => {
@@ -77,9 +77,9 @@ async fn deliver(folder: &Path, records: &[Spooled], deliveries: &[Delivery]) {
 }
 
 /// Whatever came before, in the end the reader delivers everything once more.
-async fn finish(ledger: &Ledger, records: &[Spooled]) {
-    ledger.commit(records, &[Cursor { incarnation: 5, segment: 2, offset: 64 }]).await.expect("committed");
-    ledger.commit(&[], &[Cursor { incarnation: 5, segment: 1, offset: 640 }]).await.expect("committed");
+async fn finish(ledger: &Sqlite, records: &[Spooled]) {
+    ledger.commit(records, Progress::Spool(&[Cursor { incarnation: 5, segment: 2, offset: 64 }])).await.expect("committed");
+    ledger.commit(&[], Progress::Spool(&[Cursor { incarnation: 5, segment: 1, offset: 640 }])).await.expect("committed");
     let faults = ledger.verify().await.expect("verified").faults;
     // The third incarnation lost its last event and says so.
     assert!(faults.len() == 1 && faults[0].contains("never arrived"), "{faults:?}");
@@ -114,9 +114,9 @@ async fn the_report_counts_each_record_once() {
     let garbage = Spooled { payload: vec![0xff; 9].into(), ..sample::spooled(1, 3, &sample::event(3, Kind::Settled)) };
     let own = sample::spooled(ledger.incarnation(), 1, &sample::event(4, Kind::Settled));
     let batch = [settled.clone(), settled, second, other, garbage, own];
-    let report = ledger.commit(&batch, &[]).await.expect("committed");
+    let report = ledger.commit(&batch, Progress::None).await.expect("committed");
     assert_eq!(report, Report { inserted: 1, duplicates: 1, quarantined: 4 });
-    let report = ledger.commit(&batch, &[]).await.expect("committed");
+    let report = ledger.commit(&batch, Progress::None).await.expect("committed");
     assert_eq!(report, Report { inserted: 0, duplicates: 6, quarantined: 0 });
     let reasons: Vec<(u64, String)> =
         ledger.quarantine(10).await.expect("rows").into_iter().map(|row| (row.sequence, row.reason)).collect();
@@ -142,7 +142,7 @@ async fn cursors_come_back_and_never_move_back() {
         [cursor(u64::MAX, 2, 64), cursor(2, 3, 3)],
         [cursor(u64::MAX, 1, 5000), cursor(2, 2, 99)],
     ] {
-        ledger.commit(&[], &cursors).await.expect("committed");
+        ledger.commit(&[], Progress::Spool(&cursors)).await.expect("committed");
     }
     drop(ledger);
     let mut cursors = sample::open(folder.path()).await.cursors().await.expect("cursors");
@@ -160,7 +160,7 @@ async fn sums_beyond_64_bits_are_kept_exactly() {
         sample::spooled(1, number, &event)
     };
     for number in 1..=3 {
-        ledger.commit(&[dear(2 * number - 1), dear(2 * number)], &[]).await.expect("committed");
+        ledger.commit(&[dear(2 * number - 1), dear(2 * number)], Progress::None).await.expect("committed");
     }
     let six = 6 * i128::from(i64::MAX);
     let balances = ledger.balances("usage").await.expect("balances");
@@ -175,7 +175,7 @@ async fn a_file_of_a_newer_build_is_not_opened() {
     let folder = tempfile::tempdir().expect("a folder");
     let own = sample::open(folder.path()).await.incarnation();
     assert_eq!(sample::open(folder.path()).await.incarnation(), own, "made with the database, once");
-    sqlx::query("UPDATE ledger_schema SET version = 2").execute(&mut sample::past(folder.path()).await).await.expect("updated");
-    let error = Ledger::open(&folder.path().join("waybill.db")).await.expect_err("refused");
-    assert_eq!(error.to_string(), "the ledger has schema 2, this build knows up to 1: start the newer build");
+    sqlx::query("UPDATE ledger_schema SET version = 3").execute(&mut sample::past(folder.path()).await).await.expect("updated");
+    let error = Sqlite::open(&folder.path().join("waybill.db")).await.expect_err("refused");
+    assert_eq!(error.to_string(), "the ledger has schema 3, this build knows up to 2: start the newer build");
 }

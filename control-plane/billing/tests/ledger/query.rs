@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use waybill_billing::{Cost, Ledger, Scope};
+use waybill_billing::{Cost, Ledger, Progress, Scope, Sqlite};
 use waybill_proto::{
     admin::v1::{EventRow, EventsRequest},
     usage::v1::{Closed, Event, Kind},
@@ -28,9 +28,9 @@ fn with_answer(mut event: Event, answer: &str) -> Event {
     event
 }
 
-async fn book(ledger: &Ledger, first: u64, events: &[Event]) {
+async fn book(ledger: &Sqlite, first: u64, events: &[Event]) {
     let records: Vec<_> = (first..).zip(events).map(|(sequence, event)| sample::spooled(1, sequence, event)).collect();
-    assert_eq!(ledger.commit(&records, &[]).await.expect("committed").inserted, events.len());
+    assert_eq!(ledger.commit(&records, Progress::None).await.expect("committed").inserted, events.len());
 }
 
 fn numbers(rows: &[EventRow]) -> Vec<u32> {
@@ -103,7 +103,7 @@ async fn events_are_filtered_and_the_newest_are_kept() {
     let ledger = sample::open(folder.path()).await;
     let kind = |number: u64| if number.is_multiple_of(2) { Kind::Settled } else { Kind::Failed };
     book(&ledger, 1, &(1..=150).map(|number| sample::event(number, kind(number))).collect::<Vec<_>>()).await;
-    ledger.commit(&[sample::closed(1, 151, 150, true)], &[]).await.expect("committed");
+    ledger.commit(&[sample::closed(1, 151, 150, true)], Progress::None).await.expect("committed");
     let all = EventsRequest::default;
     let matching = |wanted: fn(u64) -> bool, limit: usize| -> Vec<u64> {
         let mut found: Vec<u64> = (1..=150).rev().filter(|number| wanted(*number)).take(limit).collect();
@@ -133,11 +133,11 @@ async fn missing_sequences_are_shown() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = sample::open(folder.path()).await;
     let record = |sequence| sample::spooled(8, sequence, &sample::event(sequence, Kind::Settled));
-    ledger.commit(&[record(1), record(2), record(4), record(9)], &[]).await.expect("committed");
+    ledger.commit(&[record(1), record(2), record(4), record(9)], Progress::None).await.expect("committed");
     let open = ledger.status().await.expect("status").incarnations.remove(0);
     assert_eq!((open.watermark, open.highest, open.missing, open.closed), (2, 9, vec![(3, 3), (5, 8)], None));
     assert_eq!(ledger.verify().await.expect("verified").faults, Vec::<String>::new(), "they may still come");
-    ledger.commit(&[record(3), sample::closed(8, 13, 12, false)], &[]).await.expect("committed");
+    ledger.commit(&[record(3), sample::closed(8, 13, 12, false)], Progress::None).await.expect("committed");
     let closed = ledger.status().await.expect("status").incarnations.remove(0);
     assert_eq!((closed.watermark, closed.highest, closed.missing), (4, 13, vec![(5, 8), (10, 12)]));
     let faults = ledger.verify().await.expect("verified").faults;

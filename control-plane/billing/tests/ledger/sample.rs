@@ -4,7 +4,7 @@ use std::path::Path;
 
 use prost::Message;
 use sqlx::{ConnectOptions, Row, SqliteConnection, sqlite::SqliteConnectOptions};
-use waybill_billing::{Ledger, Scope};
+use waybill_billing::{Scope, Sqlite};
 use waybill_model::{
     id::{AttemptId, GenerationId},
     meter::{Meter, Quantities},
@@ -112,8 +112,8 @@ pub fn closed(incarnation: u64, sequence: u64, last_sequence: u64, doubt: bool) 
     Spooled { incarnation, sequence, kind: Kind::Closed.into(), payload, ..Spooled::default() }
 }
 
-pub async fn open(folder: &Path) -> Ledger {
-    Ledger::open(&folder.join("waybill.db")).await.expect("it opens")
+pub async fn open(folder: &Path) -> Sqlite {
+    Sqlite::open(&folder.join("waybill.db")).await.expect("it opens")
 }
 
 /// A connection past the ledger, to look at its file and to damage it.
