@@ -5,12 +5,16 @@
 //! | `/wb/1/c/r/<kind>/<shard>/<uid>` | a resource |
 //! | `/wb/1/c/n/<kind>/<org>/<name>` | the uid that bears the name |
 //! | `/wb/1/c/b/<kind>/current` | which bundle is in force |
+//! | `/wb/1/c/rollout/<id>` | a rollout on its way |
 //! | `/wb/1/c/head` | revision and hash of the last change set; every change of configuration touches it |
 //! | `/wb/1/b/<kind>/<sha256>/<chunk>` | a piece of an immutable bundle |
 //! | `/wb/1/log/<revision>` | a change set |
 //! | `/wb/1/idem/<client key>` | the result of a finished call |
 //! | `/wb/1/lead/<job>/<shard>` | who leads a job |
+//! | `/wb/1/replica/<name>` | where a replica of the control plane is to be reached, as long as it lives |
+//! | `/wb/1/health/<endpoint>` | the last transition of a provider endpoint's health |
 //! | `/wb/1/pepper/<id>` | fingerprint of a pepper that key records are made with |
+//! | `/wb/1/schema` | which schema the stored values have |
 //!
 //! Everything under `/wb/1/c/` is one watch. A shard is two hex digits, so that a kind is listed
 //! in 256 independent ranges. Numbers are padded, so that the order of keys is theirs. In every
@@ -24,12 +28,17 @@ const CONFIG: &str = "/wb/1/c/";
 const RESOURCE: &str = "/wb/1/c/r/";
 const NAME: &str = "/wb/1/c/n/";
 const BUNDLE_POINTER: &str = "/wb/1/c/b/";
+const ROLLOUT: &str = "/wb/1/c/rollout/";
 const HEAD: &str = "/wb/1/c/head";
 const BUNDLE: &str = "/wb/1/b/";
 const LOG: &str = "/wb/1/log/";
 const IDEMPOTENCY: &str = "/wb/1/idem/";
 const LEADER: &str = "/wb/1/lead/";
+const REPLICA: &str = "/wb/1/replica/";
+const HEALTH: &str = "/wb/1/health/";
 const PEPPER: &str = "/wb/1/pepper/";
+const SCHEMA: &str = "/wb/1/schema";
+const EVERYTHING: &str = "/wb/1/";
 
 /// What a key is the key of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +92,28 @@ pub enum Place {
         /// Which part of it; 0 for a job that is not divided.
         shard: u8,
     },
+    /// A rollout.
+    Rollout {
+        /// Its id.
+        id: String,
+    },
+    /// A replica of the control plane.
+    Replica {
+        /// The replica's name.
+        name: String,
+    },
+    /// The health of a provider endpoint.
+    Health {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// The fingerprint of a pepper.
+    Pepper {
+        /// The pepper's id.
+        id: u8,
+    },
+    /// The schema of the stored values.
+    Schema,
 }
 
 /// The key of a resource.
@@ -180,11 +211,65 @@ pub fn leaders() -> Range {
     Range::prefix(LEADER)
 }
 
+/// A rollout on its way. It lies inside the one watch, so that its steps arrive in order with what they release.
+pub fn rollout(id: &str) -> Key {
+    key(format!("{ROLLOUT}{id}"))
+}
+
+/// All rollouts.
+pub fn rollouts() -> Range {
+    Range::prefix(ROLLOUT)
+}
+
+/// Where a replica of the control plane is to be reached. A candidacy on this key keeps it alive.
+pub fn replica(name: &str) -> Key {
+    key(format!("{REPLICA}{name}"))
+}
+
+/// All replicas that are alive.
+pub fn replicas() -> Range {
+    Range::prefix(REPLICA)
+}
+
+/// The last transition of a provider endpoint's health.
+pub fn health(endpoint: &str) -> Key {
+    key(format!("{HEALTH}{endpoint}"))
+}
+
+/// The health of all endpoints.
+pub fn health_all() -> Range {
+    Range::prefix(HEALTH)
+}
+
+/// Which schema the stored values have.
+pub fn schema() -> Key {
+    key(SCHEMA.to_owned())
+}
+
+/// All that the product stores.
+pub fn everything() -> Range {
+    Range::prefix(EVERYTHING)
+}
+
 /// Reads a key back. None for a key that this layout does not know, as a newer build may write.
 pub fn place(key: &Key) -> Option<Place> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
-    if text == HEAD {
-        return Some(Place::Head);
+    match text {
+        HEAD => return Some(Place::Head),
+        SCHEMA => return Some(Place::Schema),
+        _ => {}
+    }
+    if let Some(id) = text.strip_prefix(ROLLOUT) {
+        return Some(Place::Rollout { id: id.to_owned() });
+    }
+    if let Some(name) = text.strip_prefix(REPLICA) {
+        return Some(Place::Replica { name: name.to_owned() });
+    }
+    if let Some(endpoint) = text.strip_prefix(HEALTH) {
+        return Some(Place::Health { endpoint: endpoint.to_owned() });
+    }
+    if let Some(id) = text.strip_prefix(PEPPER) {
+        return Some(Place::Pepper { id: u8::from_str_radix(id, 16).ok()? });
     }
     if let Some(rest) = text.strip_prefix(RESOURCE) {
         let (kind, rest) = segment(rest)?;
@@ -247,6 +332,11 @@ mod tests {
             (log(42), "/wb/1/log/00000000000000000042".to_owned()),
             (idempotency("x/y"), "/wb/1/idem/x/y".to_owned()),
             (leader("health", 3), "/wb/1/lead/health/03".to_owned()),
+            (rollout("r-1"), "/wb/1/c/rollout/r-1".to_owned()),
+            (replica("control-0"), "/wb/1/replica/control-0".to_owned()),
+            (health("openai/gpt-4o"), "/wb/1/health/openai/gpt-4o".to_owned()),
+            (pepper(10), "/wb/1/pepper/0a".to_owned()),
+            (schema(), "/wb/1/schema".to_owned()),
         ];
         for (key, expected) in rows {
             assert_eq!(key.to_string(), expected);
@@ -272,11 +362,15 @@ mod tests {
 
     #[test]
     fn what_is_configuration_is_under_the_one_watch_and_nothing_else_is() {
-        for key in [resource("K", "u"), name("K", "o", "n"), bundle_pointer("K"), head()] {
+        for key in [resource("K", "u"), name("K", "o", "n"), bundle_pointer("K"), head(), rollout("r")] {
             assert!(config().contains(&key), "{key}");
         }
-        for key in [bundle_chunk("K", "00", 0), log(1), idempotency("k"), leader("j", 0)] {
+        for key in [bundle_chunk("K", "00", 0), log(1), idempotency("k"), leader("j", 0), replica("r"), health("e"), pepper(1), schema()] {
             assert!(!config().contains(&key), "{key}");
+            assert!(everything().contains(&key), "{key}");
+        }
+        for (range, key) in [(rollouts(), rollout("r")), (replicas(), replica("r")), (health_all(), health("e"))] {
+            assert!(range.contains(&key) && !range.contains(&head()), "{key}");
         }
     }
 
@@ -291,6 +385,11 @@ mod tests {
             any::<u64>().prop_map(|revision| Place::Log { revision }),
             text.prop_map(|client_key| Place::Idempotency { client_key }),
             (text, any::<u8>()).prop_map(|(job, shard)| Place::Leader { job, shard }),
+            text.prop_map(|id| Place::Rollout { id }),
+            text.prop_map(|name| Place::Replica { name }),
+            text.prop_map(|endpoint| Place::Health { endpoint }),
+            any::<u8>().prop_map(|id| Place::Pepper { id }),
+            Just(Place::Schema),
         ]
     }
 
@@ -304,6 +403,11 @@ mod tests {
             Place::Log { revision } => log(*revision),
             Place::Idempotency { client_key } => idempotency(client_key),
             Place::Leader { job, shard } => leader(job, *shard),
+            Place::Rollout { id } => rollout(id),
+            Place::Replica { name } => replica(name),
+            Place::Health { endpoint } => health(endpoint),
+            Place::Pepper { id } => pepper(*id),
+            Place::Schema => schema(),
         }
     }
 

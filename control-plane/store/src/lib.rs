@@ -11,6 +11,7 @@
 //! - `decide`: what a transaction does to the keys it touches; pure.
 //! - `watch`: [`Watch`] and the bounded buffer behind it.
 //! - `lead`: [`Leadership`] and its fence; [`Clock`].
+//! - `campaign`: [`campaign`], for work that one replica does at a time.
 //! - `error`: [`Error`], whose [`Fault`], may it be retried.
 //! - `sqlite`: [`Sqlite`], the store of a single machine.
 //! - `conformance`: the suite that every implementation passes (feature `conformance`).
@@ -23,6 +24,7 @@
 //! - Limits are those of etcd, counted the same on every store, and refused by name.
 //! - A write that carries a leader's fence does not land after the leadership has ended.
 
+mod campaign;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod contract;
@@ -36,6 +38,7 @@ mod sqlite;
 mod transaction;
 mod watch;
 
+pub use campaign::{JOB_TTL, campaign, campaign_until};
 pub use contract::{Answer, Read, Store};
 pub use entry::{Entry, Found, Key, Listing, Position, Range};
 pub use error::{Error, Fault};

@@ -6,7 +6,8 @@
 //! that being woken late or together costs nothing.
 //!
 //! Leaderships live in this process's memory: whoever led before it began is gone, since the
-//! folder was locked, so opening the file deletes the leader keys that are left in it.
+//! folder was locked, so opening the file deletes the keys of leaders and replicas that are left
+//! in it.
 
 mod history;
 mod pump;
@@ -103,7 +104,8 @@ fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
 impl Inner {
     /// Leaders of an earlier process are gone, whatever time they had left.
     async fn bury_leaders(&self) -> Result<(), Error> {
-        let transaction = Transaction { then: vec![Operation::Delete(keys::leaders())], ..Transaction::default() };
+        let left = [keys::leaders(), keys::replicas()];
+        let transaction = Transaction { then: left.map(Operation::Delete).to_vec(), ..Transaction::default() };
         self.commit(&transaction).await.map(drop)
     }
 

@@ -73,13 +73,15 @@ async fn a_file_that_was_never_closed_opens_as_it_was() {
 async fn leaders_of_an_earlier_process_are_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store.db");
-    let candidacy = Candidacy { key: keys::leader("job", 0), holder: "a".into(), ttl: std::time::Duration::from_secs(3600) };
     let mut terms = Vec::new();
     for _ in 0..3 {
         let store = open(&file).await.expect("a store");
-        match store.lead(&candidacy).await.expect("an election") {
-            Election::Won(leadership) => terms.push(leadership.created),
-            Election::Held(entry) => panic!("{entry:?}"),
+        for key in [keys::leader("job", 0), keys::replica("r")] {
+            let candidacy = Candidacy { key, holder: "a".into(), ttl: std::time::Duration::from_secs(3600) };
+            match store.lead(&candidacy).await.expect("an election") {
+                Election::Won(leadership) => terms.push(leadership.created),
+                Election::Held(entry) => panic!("{entry:?}"),
+            }
         }
     }
     assert!(terms.is_sorted_by(|a, b| a < b), "{terms:?}");
