@@ -51,7 +51,7 @@ pub(crate) async fn answer(worker: &Rc<Worker>, generation: GenerationId, header
     let planned = |dialects: &'static [&'static str]| -> Result<Plan, Refusal> {
         let wishes = Wishes { dialects, ..names.wishes(&call) };
         let seed = worker.random();
-        worker.with_health(&snapshot, |health| plan(&wishes, &snapshot, &workspace.policy, health, worker.unix_ms(), seed))
+        worker.with_health(|health| plan(&wishes, &snapshot, &workspace.policy, health, worker.unix_ms(), seed))
     };
     match planned(&["anthropic"]) {
         Ok(plan) => Count { worker, generation, headers, call, body }.ask_all(&plan).await,

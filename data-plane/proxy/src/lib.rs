@@ -8,6 +8,7 @@
 //!   the one end. `flight`: an attempt under way, and what becomes of it when its caller goes; `trouble`: how one ends that does not end well. `relay`:
 //!   a stream on its way to the caller; `waiting`: before it has begun. `carriage`: the request as one endpoint is to get it; `outbound`: with its
 //!   path and headers.
+//! - `sightings`: what the workers have seen of each endpoint, to be reported and shown; `uptime`: how much of it was good.
 //! - [`Configuration`], [`Books`]: what the proxy needs of others, as contracts. [`Counters`], [`Refusals`]: what it tells of itself.
 //!
 //! # Invariants
@@ -33,10 +34,12 @@ mod models;
 mod outbound;
 mod refusals;
 mod relay;
+mod sightings;
 mod stack;
 mod start;
 mod surface;
 mod trouble;
+mod uptime;
 mod waiting;
 mod worker;
 

@@ -10,6 +10,7 @@ use waybill_model::{
     price::Tariff,
     snapshot::{Endpoint, Model, Snapshot},
 };
+use waybill_route::{Standing, WHOLE_PERMILLE, Why};
 
 use crate::surface::unescaped;
 
@@ -120,9 +121,45 @@ pub(crate) fn one_as_data(model: &Model, now_unix_ms: i64) -> Value {
     json!({ "data": one(model, now_unix_ms) })
 }
 
-/// The endpoints of a model.
-pub(crate) fn endpoints(model: &Model, now_unix_ms: i64) -> Value {
-    let endpoints: Vec<Value> = in_service(model).map(|endpoint| endpoint_of(model, endpoint, now_unix_ms)).collect();
+/// How an endpoint does, as far as this proxy knows.
+pub(crate) struct Doing {
+    pub(crate) standing: Standing,
+    /// Shares of good attempts in the last five minutes, half an hour, day: hundredths of a percent.
+    pub(crate) uptimes: [Option<u32>; 3],
+}
+
+impl Doing {
+    /// OpenRouter's field is a number whose meaning is not published but for 0; ours: -1 = it gets a part of its share, -2 = it is tried after
+    /// all others.
+    const fn status(&self) -> i64 {
+        match self.standing.weight_permille {
+            0 => -2,
+            WHOLE_PERMILLE.. => 0,
+            _ => -1,
+        }
+    }
+
+    /// For readers who do not hold us to OpenRouter's schema.
+    fn told(&self) -> Value {
+        json!({
+            "weight": f64::from(self.standing.weight_permille) / f64::from(WHOLE_PERMILLE),
+            "cause": self.standing.why.map(Why::name),
+            "detail": self.standing.why.map(|why| why.to_string()),
+        })
+    }
+}
+
+/// The endpoints of a model. `causes` adds why an endpoint does not get its whole share.
+pub(crate) fn endpoints(model: &Model, causes: bool, now_unix_ms: i64, doing: impl Fn(&Endpoint) -> Doing) -> Value {
+    let shown = |endpoint| {
+        let doing = doing(endpoint);
+        let mut shown = endpoint_of(model, endpoint, &doing, now_unix_ms);
+        if causes {
+            shown["health"] = doing.told();
+        }
+        shown
+    };
+    let endpoints: Vec<Value> = in_service(model).map(shown).collect();
     json!({ "data": {
         "id": model.name,
         "name": model.display_name,
@@ -133,7 +170,8 @@ pub(crate) fn endpoints(model: &Model, now_unix_ms: i64) -> Value {
     } })
 }
 
-fn endpoint_of(model: &Model, endpoint: &Endpoint, now_unix_ms: i64) -> Value {
+fn endpoint_of(model: &Model, endpoint: &Endpoint, doing: &Doing, now_unix_ms: i64) -> Value {
+    let [minutes5, minutes30, day] = doing.uptimes.map(|share| share.map(|hundredths| f64::from(hundredths) / 100.0));
     let tool_choice = endpoint.parameters.iter().any(|name| &**name == "tool_choice");
     json!({
         "name": format!("{} | {}", endpoint.provider.display_name, model.name),
@@ -152,10 +190,10 @@ fn endpoint_of(model: &Model, endpoint: &Endpoint, now_unix_ms: i64) -> Value {
         "supports_diarization": false,
         "native_tools": {},
         "service_tier": null,
-        "status": 0,
-        "uptime_last_5m": null,
-        "uptime_last_30m": null,
-        "uptime_last_1d": null,
+        "status": doing.status(),
+        "uptime_last_5m": minutes5,
+        "uptime_last_30m": minutes30,
+        "uptime_last_1d": day,
         "latency_last_30m": null,
         "throughput_last_30m": null,
     })
@@ -244,6 +282,18 @@ mod tests {
         }
         for query in ["limit=0", "limit=1001", "limit=x", "limit=-1"] {
             assert_eq!(Page::of_query(query).expect_err("no limit").param.as_deref(), Some("limit"), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_status_tells_how_much_of_its_share_an_endpoint_gets() {
+        for (weight_permille, why, status, cause) in [
+            (1000, None, 0, Value::Null),
+            (100, Some(Why::SlowStart), -1, "slow_start".into()),
+            (0, Some(Why::Breaker), -2, "breaker_open".into()),
+        ] {
+            let doing = Doing { standing: Standing { weight_permille, why }, uptimes: [None; 3] };
+            assert_eq!((doing.status(), &doing.told()["cause"]), (status, &cause));
         }
     }
 

@@ -9,7 +9,7 @@ use waybill_dialect::{Call, DataCollection, Dialect, ErrorBody, ErrorType, Need,
 use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
 use waybill_model::{
     id::GenerationId,
-    snapshot::{ApiKey, Found, Model, Snapshot},
+    snapshot::{ApiKey, Endpoint, Found, Model, Snapshot},
 };
 use waybill_proto::usage::v1::Decision;
 use waybill_route::{MaxPrice, Refusal, Wishes, least_input_tokens, plan};
@@ -19,9 +19,12 @@ use crate::{
     answer::Answer,
     attempts::{self, Accepted, limits_of},
     books::Owner,
-    count, models, outbound,
+    count,
+    models::{self, Doing},
+    outbound,
     refusals::Refused,
     surface::{Operation, Question, Surface, dialect, operation, unescaped},
+    uptime::Span,
     waiting,
     worker::Worker,
 };
@@ -55,7 +58,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, request: Request<Incoming>) -> Re
             let outcome = Box::pin(count::answer(&worker, generation, parts.headers, body)).await;
             return stamped(dialect, generation, outcome.map(reply));
         }
-        Ok((_, Operation::Ask(question))) => ask(&worker, question, &parts).await,
+        Ok((surface, Operation::Ask(question))) => ask(&worker, surface, question, &parts).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -80,7 +83,7 @@ fn stamped(dialect: Dialect, generation: GenerationId, outcome: Result<Response<
 }
 
 /// Answers what is not a call.
-async fn ask(worker: &Worker, question: Question<'_>, parts: &Parts) -> Result<Reply, ErrorBody> {
+async fn ask(worker: &Worker, surface: Surface, question: Question<'_>, parts: &Parts) -> Result<Reply, ErrorBody> {
     let shown = |name: &str, show: fn(&Model, i64) -> serde_json::Value| {
         let (snapshot, _) = let_in(worker, &parts.headers)?;
         found(&snapshot, name).map(|model| ok(show(model, worker.unix_ms()).to_string()))
@@ -90,10 +93,21 @@ async fn ask(worker: &Worker, question: Question<'_>, parts: &Parts) -> Result<R
         Question::Models => list(worker, &parts.headers, query),
         Question::Model(name) => shown(&name, models::one),
         Question::ModelData(name) => shown(&name, models::one_as_data),
-        Question::Endpoints(name) => shown(&name, models::endpoints),
+        Question::Endpoints(name) => endpoints(worker, surface, &name, &parts.headers),
         Question::Key => own_key(worker, &parts.headers).await,
         Question::Generation => generation(worker, &parts.headers, query).await,
     }
+}
+
+/// On `/api/v1` OpenRouter's schema is kept to the letter; `/v1`, where no vendor has such a path, says why as well.
+fn endpoints(worker: &Worker, surface: Surface, name: &str, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
+    let (snapshot, _) = let_in(worker, headers)?;
+    let (model, now_unix_ms) = (found(&snapshot, name)?, worker.unix_ms());
+    let doing = |endpoint: &Endpoint| Doing {
+        standing: worker.with_health(|health| health.standing(endpoint, now_unix_ms)),
+        uptimes: worker.sightings().uptimes(&endpoint.name, [Span::Minutes5, Span::Minutes30, Span::Day], now_unix_ms),
+    };
+    Ok(ok(models::endpoints(model, surface == Surface::Vendor, now_unix_ms, doing).to_string()))
 }
 
 fn ok(body: impl Into<Bytes>) -> Reply {
@@ -299,9 +313,7 @@ pub(crate) fn planned_at_home(worker: &Worker, accepted: &Accepted) -> Option<(w
 }
 
 fn routed(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64) -> Result<(waybill_route::Plan, Decision), Refusal> {
-    let plan = worker.with_health(&accepted.snapshot, |health| {
-        plan(wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed)
-    })?;
+    let plan = worker.with_health(|health| plan(wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed))?;
     let decision = plan.record.decision(&accepted.snapshot, wishes, worker.deny_epoch());
     Ok((plan, decision))
 }

@@ -15,6 +15,7 @@ use tokio::{
 use waybill_front::Limits;
 use waybill_meter::{Identity, OpenError, Spool};
 use waybill_model::key::Pepper;
+use waybill_proto::sync::v1::HealthCounts;
 use waybill_upstream::{Connector, Pool};
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     configuration::Configuration,
     counters::Counters,
     refusals::Refusals,
+    sightings::Sightings,
     worker::{Shared, Worker, run},
 };
 
@@ -73,6 +75,7 @@ pub struct Proxy {
     address: SocketAddr,
     counters: Vec<Arc<Counters>>,
     refusals: Arc<Refusals>,
+    sightings: Arc<Sightings>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -89,18 +92,20 @@ impl Proxy {
             waybill_front::bind(settings.listen, workers).map_err(|error| StartError::Listen(settings.listen, error))?;
         let (stop, stopped) = watch::channel(false);
         let refusals = Arc::new(Refusals::default());
+        let sightings = Arc::new(Sightings::default());
         let shared = Shared {
             limits: settings.limits,
             peppers: settings.peppers.into(),
             configuration: settings.configuration,
             books: settings.books,
             refusals: Arc::clone(&refusals),
+            sightings: Arc::clone(&sightings),
             spool: settings.spool,
             process: settings.process,
             strict: settings.strict,
             hop: format!("{:016x}", settings.process).into(),
         };
-        let mut proxy = Self { address, counters: Vec::new(), refusals, stop, threads: Vec::new() };
+        let mut proxy = Self { address, counters: Vec::new(), refusals, sightings, stop, threads: Vec::new() };
         let logs = u32::try_from(workers).unwrap_or(u32::MAX);
         for ((listener, incarnation), number) in listeners.into_iter().zip(settings.incarnations).zip(0_u32..) {
             let log = shared.spool.open(Identity { incarnation, process: settings.process, log: number, logs })?;
@@ -116,7 +121,7 @@ impl Proxy {
                     Err(error) => return drop(tell.send(error)),
                 };
                 drop(tell);
-                let worker = Rc::new(Worker::new(shared, Pool::new(connector), log, counters, seed));
+                let worker = Rc::new(Worker::new(shared, number, Pool::new(connector), log, counters, seed));
                 let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
                 runtime.block_on(run(Rc::clone(&worker), listener, stop));
                 // Tasks that outlived the drain end here, each attempt with its event; only then is the log closed.
@@ -147,6 +152,13 @@ impl Proxy {
     #[must_use]
     pub const fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
+    }
+
+    /// What its workers counted at each endpoint since this was called last, and how many of their breakers are open: what a proxy reports to the
+    /// control plane once a second. Nothing is in it where there is nothing new to tell.
+    #[must_use]
+    pub fn health_counts(&self) -> HealthCounts {
+        self.sightings.take()
     }
 
     /// Drains and ends the workers: no new connections, open requests to their end within the drain time, logs closed. Blocks.

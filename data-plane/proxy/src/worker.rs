@@ -5,7 +5,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use waybill_front::{Drain, Limits};
@@ -19,7 +19,7 @@ use waybill_model::{
     key::Pepper,
     snapshot::{Endpoint, Snapshot},
 };
-use waybill_route::{Health, Outcome};
+use waybill_route::{Advice, Health, Outcome};
 use waybill_upstream::Pool;
 
 use crate::{
@@ -27,7 +27,14 @@ use crate::{
     configuration::Configuration,
     counters::Counters,
     refusals::{Refusals, Refused},
+    sightings::Sightings,
 };
+
+/// How often a worker tells what it saw of the endpoints, and asks what is advised.
+const HEALTH_PERIOD: Duration = Duration::from_secs(1);
+
+/// A worker that is too busy to ask what is advised does not follow what it was told for longer than this.
+const ADVICE_LAPSE_MS: i64 = 5_000;
 
 /// What all workers of a proxy are given.
 #[derive(Clone)]
@@ -37,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) configuration: Arc<dyn Configuration>,
     pub(crate) books: Arc<dyn Books>,
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) sightings: Arc<Sightings>,
     pub(crate) spool: Spool,
     pub(crate) process: u64,
     pub(crate) strict: bool,
@@ -47,6 +55,8 @@ pub(crate) struct Shared {
 /// See the module.
 pub(crate) struct Worker {
     shared: Shared,
+    /// Its place among the workers, from 0.
+    number: u32,
     pool: Pool,
     log: RefCell<Log>,
     /// The record that is being written.
@@ -60,9 +70,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Shared, pool: Pool, log: Log, counters: Arc<Counters>, seed: u64) -> Self {
+    pub(crate) fn new(shared: Shared, number: u32, pool: Pool, log: Log, counters: Arc<Counters>, seed: u64) -> Self {
         Self {
             shared,
+            number,
             pool,
             log: RefCell::new(log),
             payload: RefCell::default(),
@@ -144,16 +155,30 @@ impl Worker {
         GenerationId::new(self.unix_us() / 1000, self.random_bytes())
     }
 
-    pub(crate) fn with_health<T>(&self, snapshot: &Snapshot, ask: impl FnOnce(&Health) -> T) -> T {
-        if self.health_of.replace(snapshot.revision) != snapshot.revision {
-            self.health.borrow_mut().keep_of(snapshot);
-        }
+    pub(crate) fn with_health<T>(&self, ask: impl FnOnce(&Health) -> T) -> T {
         ask(&self.health.borrow())
+    }
+
+    /// Hands over what was counted and takes what is advised. Once a second, apart from the requests.
+    pub(crate) fn exchange_health(&self) {
+        let (snapshot, now_unix_ms) = (self.snapshot(), self.unix_ms());
+        let mut health = self.health.borrow_mut();
+        if self.health_of.replace(snapshot.revision) != snapshot.revision {
+            health.keep_of(&snapshot);
+        }
+        let until_unix_ms = now_unix_ms.saturating_add(ADVICE_LAPSE_MS);
+        health.advise(Advice::new(&self.shared.configuration.advice(), until_unix_ms).into());
+        self.shared.sightings.add(self.number, health.take_counts(), now_unix_ms);
+    }
+
+    /// What the workers of this proxy have seen.
+    pub(crate) fn sightings(&self) -> &Sightings {
+        &self.shared.sightings
     }
 
     /// Tells the breaker of an endpoint that a request leaves, and later how it ended.
     pub(crate) fn watch(self: &Rc<Self>, endpoint: &Arc<Endpoint>) -> Watch {
-        self.health.borrow_mut().started(&endpoint.name, self.unix_ms());
+        self.health.borrow_mut().started(&**endpoint, self.unix_ms());
         Watch { worker: Rc::clone(self), endpoint: Arc::clone(endpoint), told: false }
     }
 
@@ -223,7 +248,7 @@ impl Watch {
     pub(crate) fn ended(&mut self, outcome: Outcome) {
         self.told = true;
         let (now, seed) = (self.worker.unix_ms(), self.worker.random());
-        self.worker.health.borrow_mut().ended(&self.endpoint.name, outcome, now, seed);
+        self.worker.health.borrow_mut().ended(&*self.endpoint, outcome, now, seed);
     }
 }
 
@@ -244,13 +269,25 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: std::net::TcpListener, sto
         async move { waybill_front::serve(listener, &limits, &drain, move |request| crate::stack::answer(Rc::clone(&worker), request)).await }
     };
     let served = tokio::task::spawn_local(served);
+    let exchanging = tokio::task::spawn_local(exchange_health(Rc::clone(&worker)));
     stop.await;
     drain.begin();
     let drained = tokio::time::timeout(limits.drain_time, drain.idle()).await;
     if drained.is_err() {
         tracing::warn!(open = drain.open_count(), limit = ?limits.drain_time, "what is still open after the drain time is cut (limit drain_time)");
     }
+    exchanging.abort();
+    worker.exchange_health();
     if let Ok(Err(error)) = served.await {
         tracing::error!(%error, "the listener failed");
+    }
+}
+
+async fn exchange_health(worker: Rc<Worker>) -> std::convert::Infallible {
+    let mut seconds = tokio::time::interval(HEALTH_PERIOD);
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        worker.exchange_health();
     }
 }

@@ -1,9 +1,13 @@
-//! The breaker of one endpoint: it opens after failures in a row, lets one request through after a while, and closes with a success.
+//! The breaker of one endpoint: it opens after failures, lets one request through after a while, and with a success closes and lets the others
+//! come back little by little.
 //!
 //! A pure state machine; times are milliseconds since 1970, and a clock that was set back never keeps a breaker open for longer than the longest
 //! time it may be open at all.
 
-use crate::choice::SplitMix64;
+use crate::{
+    choice::SplitMix64,
+    outcome::{Class, Outcome},
+};
 
 /// Failures in a row that open a closed breaker.
 pub const FAILURES_TO_OPEN: u32 = 5;
@@ -17,63 +21,12 @@ pub const PROBE_LAPSE_MS: i64 = 120_000;
 pub const RATE_LIMIT_COOL_DOWN_MS: i64 = 1_000;
 /// A provider's `Retry-After` is believed up to here.
 pub const LONGEST_COOL_DOWN_MS: i64 = 300_000;
-
-/// How an attempt failed, kept apart because it means different things.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Class {
-    /// No connection: refused, name not found, TLS.
-    Connect,
-    /// No first token in time.
-    FirstToken,
-    /// The answer stopped flowing.
-    Stall,
-    /// A 5xx.
-    Server,
-    /// 503 or 529.
-    Overloaded,
-    /// 429: a limit of the account, not a fault of the endpoint. Milliseconds of its `Retry-After`.
-    RateLimited { retry_after_ms: Option<i64> },
-    /// 401, 402, 403: the account's credential, funds or rights.
-    Credential,
-    /// 404: the provider does not serve what we ask it for.
-    NotServed,
-    /// The answer breaks the provider's own protocol.
-    Malformed,
-    /// The connection ended within the answer.
-    Cut,
-    /// A success without content.
-    Empty,
-    /// Any other 4xx: caused by the caller, it says nothing about the endpoint.
-    Caller,
-}
-
-impl Class {
-    /// The class of a status; `None` = no failure.
-    #[must_use]
-    pub const fn of_status(status: u16, retry_after_ms: Option<i64>) -> Option<Self> {
-        Some(match status {
-            401..=403 => Self::Credential,
-            404 => Self::NotServed,
-            408 => Self::FirstToken,
-            429 => Self::RateLimited { retry_after_ms },
-            503 | 529 => Self::Overloaded,
-            400..=499 => Self::Caller,
-            500..=599 => Self::Server,
-            _ => return None,
-        })
-    }
-}
-
-/// How an attempt ended, for the breaker.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// An answer.
-    Success,
-    /// No answer, or a bad one.
-    Failure(Class),
-    /// Nobody knows: the client hung up, or the attempt was given up before it was sent.
-    Unknown,
-}
+/// How long an endpoint takes to get its whole share again after its breaker has closed: what has just come back does not bear everything at once.
+pub const SLOW_START_MS: i64 = 60_000;
+/// The share it begins with, in thousandths.
+pub const SLOW_START_PERMILLE: u16 = 100;
+/// The whole share, in thousandths.
+pub const WHOLE_PERMILLE: u16 = 1000;
 
 /// Where a breaker stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,11 +56,13 @@ pub struct Breaker {
     opened: u32,
     /// The provider wants no request before this instant.
     cooling_until_unix_ms: i64,
+    /// The share grows until this instant.
+    slow_until_unix_ms: i64,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed { failures: 0 }, opened: 0, cooling_until_unix_ms: i64::MIN }
+        Self { state: State::Closed { failures: 0 }, opened: 0, cooling_until_unix_ms: i64::MIN, slow_until_unix_ms: i64::MIN }
     }
 }
 
@@ -126,13 +81,37 @@ impl Breaker {
             State::Open { until_unix_ms } => !waits(until_unix_ms, now_unix_ms, LONGEST_OPEN_MS),
             State::Probing { since_unix_ms } => !waits(since_unix_ms.saturating_add(PROBE_LAPSE_MS), now_unix_ms, PROBE_LAPSE_MS),
         };
-        passed && !waits(self.cooling_until_unix_ms, now_unix_ms, LONGEST_COOL_DOWN_MS)
+        passed && !self.is_cooling(now_unix_ms)
+    }
+
+    /// The provider wants no request now.
+    #[must_use]
+    pub const fn is_cooling(&self, now_unix_ms: i64) -> bool {
+        waits(self.cooling_until_unix_ms, now_unix_ms, LONGEST_COOL_DOWN_MS)
+    }
+
+    /// The share of its requests that the endpoint should get now, in thousandths.
+    #[must_use]
+    pub fn weight_permille(&self, now_unix_ms: i64) -> u16 {
+        if !self.admits(now_unix_ms) {
+            return 0;
+        }
+        if !self.is_slow(now_unix_ms) {
+            return WHOLE_PERMILLE;
+        }
+        let left_ms = self.slow_until_unix_ms.saturating_sub(now_unix_ms);
+        let lacking = i64::from(WHOLE_PERMILLE - SLOW_START_PERMILLE) * left_ms / SLOW_START_MS;
+        WHOLE_PERMILLE - u16::try_from(lacking).unwrap_or(0)
+    }
+
+    const fn is_slow(&self, now_unix_ms: i64) -> bool {
+        waits(self.slow_until_unix_ms, now_unix_ms, SLOW_START_MS)
     }
 
     /// It is as good as new: nothing needs to be remembered.
     #[must_use]
     pub const fn is_clean(&self, now_unix_ms: i64) -> bool {
-        matches!(self.state, State::Closed { failures: 0 }) && !waits(self.cooling_until_unix_ms, now_unix_ms, LONGEST_COOL_DOWN_MS)
+        matches!(self.state, State::Closed { failures: 0 }) && !self.is_cooling(now_unix_ms) && !self.is_slow(now_unix_ms)
     }
 
     /// A request leaves. Where the breaker is open, also because all are, this is the one that is waited for.
@@ -150,7 +129,10 @@ impl Breaker {
     #[must_use]
     pub fn ended(self, outcome: Outcome, now_unix_ms: i64, seed: u64) -> Self {
         match (self.state, outcome) {
-            (_, Outcome::Success) => Self { cooling_until_unix_ms: self.cooling_until_unix_ms, ..Self::default() },
+            (State::Closed { .. }, Outcome::Success) => self.closed(now_unix_ms),
+            (State::Probing { .. }, Outcome::Success) => {
+                Self { slow_until_unix_ms: now_unix_ms.saturating_add(SLOW_START_MS), ..self }.closed(now_unix_ms)
+            }
             (_, Outcome::Failure(Class::RateLimited { retry_after_ms })) => self.cooled(retry_after_ms, now_unix_ms),
             (State::Probing { .. }, Outcome::Unknown | Outcome::Failure(Class::Caller)) => {
                 Self { state: State::Open { until_unix_ms: now_unix_ms }, ..self }
@@ -161,8 +143,20 @@ impl Breaker {
             }
             (State::Closed { .. } | State::Probing { .. }, Outcome::Failure(_)) => self.opened(now_unix_ms, seed),
             // The end of a request that had left before the breaker opened.
-            (State::Open { .. }, Outcome::Failure(_)) => self,
+            (State::Open { .. }, Outcome::Success | Outcome::Failure(_)) => self,
         }
+    }
+
+    /// Too many of the last requests failed, if not in a row.
+    #[must_use]
+    pub fn tripped(self, now_unix_ms: i64, seed: u64) -> Self {
+        if let State::Closed { .. } = self.state { self.opened(now_unix_ms, seed) } else { self }
+    }
+
+    /// Once it has all its share again, it is forgotten how often it opened.
+    const fn closed(self, now_unix_ms: i64) -> Self {
+        let opened = if self.is_slow(now_unix_ms) { self.opened } else { 0 };
+        Self { state: State::Closed { failures: 0 }, opened, ..self }
     }
 
     fn opened(self, now_unix_ms: i64, seed: u64) -> Self {

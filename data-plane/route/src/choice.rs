@@ -1,6 +1,6 @@
 //! The order among the endpoints that can take the request.
 //!
-//! They fall into groups, each wholly before the next: breaker closed before open, the first model before the second, the first name of
+//! They fall into groups, each wholly before the next: healthy before ejected by the fleet before failing here, the first model before the second, the first name of
 //! `order` before the second and before the rest, free before priced before unpriced. Within a group the order is drawn without
 //! replacement, with the weight 1 ÷ (prompt + completion price)², uniformly where there is no price to compare; or, sorted by price, it is
 //! by price and then by name.
@@ -8,6 +8,8 @@
 //! Chances are integers: a weight is (cheapest price of the group ÷ own price)² in 40 binary places, at least 1, and a draw takes the high
 //! half of (64 random bits × sum of weights). The random bits are splitmix64 (Steele, Lea, Flood: *Fast splittable pseudorandom number
 //! generators*, 2014) from the seed.
+
+use crate::loss::Loss;
 
 /// What an endpoint costs, for comparison.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -46,8 +48,8 @@ impl Price {
 pub struct Contender {
     /// Position among the candidates; they are by model and name, so this settles ties.
     pub candidate: usize,
-    /// Its breaker is open, or it cools down.
-    pub open: bool,
+    /// What it stands behind the others for.
+    pub behind: Option<Loss>,
     /// Position of its model in the wish.
     pub model: usize,
     /// Position in `order`.
@@ -61,12 +63,21 @@ pub struct Contender {
 
 impl Contender {
     /// A contender before any draw.
-    pub const fn new(candidate: usize, open: bool, model: usize, place: usize, price: Price) -> Self {
-        Self { candidate, open, model, place, price, share_ppm: 0, weight: 0 }
+    pub const fn new(candidate: usize, model: usize, place: usize, price: Price) -> Self {
+        Self { candidate, behind: None, model, place, price, share_ppm: 0, weight: 0 }
     }
 
-    fn group(&self) -> (bool, usize, usize, u8) {
-        (self.open, self.model, self.place, self.price.class())
+    /// What failed here is known for certain, so it stands behind what only others have seen fail.
+    const fn health(&self) -> u8 {
+        match self.behind {
+            None => 0,
+            Some(Loss::Ejected(_)) => 1,
+            Some(_) => 2,
+        }
+    }
+
+    fn group(&self) -> (u8, usize, usize, u8) {
+        (self.health(), self.model, self.place, self.price.class())
     }
 }
 
@@ -150,7 +161,7 @@ mod tests {
 
     fn group(prices: &[u64]) -> Vec<Contender> {
         let price = |price: u64| if price == 0 { Price::Free } else { Price::Priced(price) };
-        prices.iter().enumerate().map(|(candidate, of)| Contender::new(candidate, false, 0, 0, price(*of))).collect()
+        prices.iter().enumerate().map(|(candidate, of)| Contender::new(candidate, 0, 0, price(*of))).collect()
     }
 
     #[test]

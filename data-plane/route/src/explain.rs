@@ -39,12 +39,13 @@ impl Record {
 fn candidate_of(endpoint: &Endpoint, verdict: Verdict, wishes: &Wishes<'_>) -> wire::Candidate {
     let name = str::to_owned(&endpoint.name);
     match verdict {
-        Verdict::Planned { rank, share_ppm } => wire::Candidate {
+        Verdict::Planned { rank, share_ppm, behind } => wire::Candidate {
             endpoint: name,
             reason: wire::Reason::Planned.into(),
             rank,
             score: u64::from(share_ppm),
-            detail: String::new(),
+            // It is tried, but after those that nothing is said against.
+            detail: behind.map(|loss| detail(loss, endpoint, wishes)).unwrap_or_default(),
         },
         Verdict::Lost(loss) => wire::Candidate {
             endpoint: name,
@@ -95,7 +96,8 @@ pub fn detail(loss: Loss, endpoint: &Endpoint, wishes: &Wishes<'_>) -> String {
         Loss::PromptPrice { price, limit } => dearer("prompt", price, limit, "provider.max_price", " per million tokens"),
         Loss::CompletionPrice { price, limit } => dearer("completion", price, limit, "provider.max_price", " per million tokens"),
         Loss::RequestPrice { price, limit } => dearer("request", price, limit, "provider.max_price", ""),
-        Loss::BreakerOpen => "failed of late, and others stand before it".to_owned(),
+        Loss::BreakerOpen(why) => format!("{why}, and others stand before it"),
+        Loss::Ejected(ejected) => format!("{ejected}, and others stand before it"),
         Loss::NoFallbacks => "stands behind the only attempt, for provider.allow_fallbacks is false".to_owned(),
         Loss::PolicyNoFallbacks => "stands behind the only attempt that the workspace's policy allows".to_owned(),
         Loss::MaxAttempts { most } => format!("stands behind the {most} attempts that a request may have"),

@@ -2,6 +2,8 @@
 
 use waybill_proto::usage::v1::Reason;
 
+use crate::{advice::Ejected, health::Why};
+
 /// Why a candidate was not planned.
 ///
 /// Prices and their limits are pico-USD per million units, those of a request pico-USD for one. A `missing` has bit *i* set where the *i*-th name
@@ -56,8 +58,10 @@ pub enum Loss {
     CompletionPrice { price: i64, limit: i64 },
     /// `max_price.request`.
     RequestPrice { price: i64, limit: i64 },
-    /// Its breaker is open or it is cooling down, and there were enough others.
-    BreakerOpen,
+    /// This worker's breaker is open, or it is cooling down or coming back, and there were enough others.
+    BreakerOpen(Why),
+    /// The fleet advises against it, and there were enough others.
+    Ejected(Ejected),
     /// Behind the only attempt, with `allow_fallbacks: false`.
     NoFallbacks,
     /// Behind the only attempt that the policy allows.
@@ -95,7 +99,8 @@ impl Loss {
             Self::MaxOutput { .. } => Reason::MaxOutput,
             Self::Unpriced | Self::UnpricedUnderLimit => Reason::Unpriced,
             Self::PromptPrice { .. } | Self::CompletionPrice { .. } | Self::RequestPrice { .. } => Reason::MaxPrice,
-            Self::BreakerOpen => Reason::BreakerOpen,
+            Self::BreakerOpen(_) => Reason::BreakerOpen,
+            Self::Ejected(_) => Reason::Ejected,
             Self::NoFallbacks | Self::PolicyNoFallbacks => Reason::NoFallbacks,
             Self::MaxAttempts { .. } => Reason::MaxAttempts,
         }
@@ -135,7 +140,8 @@ impl Loss {
             Self::MaxOutput { .. } => "max_output",
             Self::Unpriced | Self::UnpricedUnderLimit => "unpriced",
             Self::PromptPrice { .. } | Self::CompletionPrice { .. } | Self::RequestPrice { .. } => "max_price",
-            Self::BreakerOpen => "breaker_open",
+            Self::BreakerOpen(_) => "breaker_open",
+            Self::Ejected(_) => "ejected",
             Self::NoFallbacks | Self::PolicyNoFallbacks => "no_fallbacks",
             Self::MaxAttempts { .. } => "max_attempts",
         }

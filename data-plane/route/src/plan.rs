@@ -11,6 +11,7 @@ use crate::{
     choice::{Contender, Price, arrange},
     health::Health,
     judge::{Court, missing_preferred, sets_preferred},
+    lag::Lag,
     loss::Loss,
     pattern::place,
     refusal::{NoEndpoints, Refusal},
@@ -38,6 +39,8 @@ pub enum Verdict {
         rank: u32,
         /// Chance it had to come first in its group, in millionths; 0 = it was not drawn but sorted.
         share_ppm: u32,
+        /// What it stands behind the others for.
+        behind: Option<Loss>,
     },
     /// It is not tried.
     Lost(Loss),
@@ -86,9 +89,10 @@ pub fn plan(
 ) -> Result<Plan, Refusal> {
     let models = resolve(wishes, snapshot)?;
     let court = Court { wishes, policy };
+    let lag = Lag::of(health, now_unix_ms, seed);
     let mut hearing = Hearing::new(models.iter().map(|model| model.endpoints.len()).sum());
     for (position, model) in models.iter().enumerate() {
-        hearing.hear(&court, position, model, health, now_unix_ms);
+        hearing.hear(&court, position, model, now_unix_ms, &lag);
     }
     let Hearing { mut candidates, mut contenders } = hearing;
     let cap = Cap::of(wishes, policy);
@@ -96,9 +100,9 @@ pub fn plan(
     let ranks = contenders.iter().zip(1_u32..);
     for (contender, rank) in ranks {
         let verdict = if rank <= cap.most {
-            Verdict::Planned { rank, share_ppm: contender.share_ppm }
+            Verdict::Planned { rank, share_ppm: contender.share_ppm, behind: contender.behind }
         } else {
-            Verdict::Lost(if contender.open { Loss::BreakerOpen } else { cap.loss })
+            Verdict::Lost(contender.behind.unwrap_or(cap.loss))
         };
         settle(&mut candidates, contender.candidate, verdict);
     }
@@ -128,7 +132,7 @@ impl Hearing {
     }
 
     /// Judges the endpoints of one model.
-    fn hear(&mut self, court: &Court<'_>, position: usize, model: &Model, health: &Health, now_unix_ms: i64) {
+    fn hear(&mut self, court: &Court<'_>, position: usize, model: &Model, now_unix_ms: i64, lag: &Option<Lag<'_>>) {
         let first = self.contenders.len();
         let order = if court.wishes.order.is_empty() { &*court.policy.order } else { court.wishes.order };
         for endpoint in &model.endpoints {
@@ -136,17 +140,20 @@ impl Hearing {
             let verdict = match court.judge(model, endpoint, tariff.map(AsRef::as_ref)) {
                 Err(loss) => Verdict::Lost(loss),
                 Ok(()) => {
-                    let open = !health.admits(&endpoint.name, now_unix_ms);
                     let price = Price::of(tariff.map(|tariff| tariff.headline()));
-                    self.contenders.push(Contender::new(self.candidates.len(), open, position, place(order, endpoint), price));
+                    self.contenders.push(Contender::new(self.candidates.len(), position, place(order, endpoint), price));
                     // Stands only until the order is known.
-                    Verdict::Planned { rank: 0, share_ppm: 0 }
+                    Verdict::Planned { rank: 0, share_ppm: 0, behind: None }
                 }
             };
             self.candidates.push(Candidate { endpoint: endpoint.index, verdict });
         }
         if sets_preferred(court.wishes) {
             self.prefer(court.wishes, model, first);
+        }
+        if let Some(lag) = lag {
+            let before = self.candidates.len() - model.endpoints.len();
+            lag.put_behind(self.contenders.get_mut(first..).unwrap_or_default(), before, model);
         }
     }
 

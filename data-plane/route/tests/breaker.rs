@@ -1,12 +1,12 @@
-//! The breaker as a table of steps, and the health of many endpoints.
+//! The breaker as a table of steps.
 
 mod support;
 
 use proptest::prelude::*;
-use support::{NOW, row, snapshot};
+use support::NOW;
 use waybill_route::{
-    Breaker, Class, FAILURES_TO_OPEN, Health, LONGEST_COOL_DOWN_MS, LONGEST_OPEN_MS, OPEN_STEP_MS, Outcome, PROBE_LAPSE_MS,
-    RATE_LIMIT_COOL_DOWN_MS, State,
+    Breaker, Class, FAILURES_TO_OPEN, LONGEST_COOL_DOWN_MS, LONGEST_OPEN_MS, OPEN_STEP_MS, Outcome, PROBE_LAPSE_MS,
+    RATE_LIMIT_COOL_DOWN_MS, SLOW_START_MS, SLOW_START_PERMILLE, State, WHOLE_PERMILLE,
 };
 
 const FAILED: Outcome = Outcome::Failure(Class::Server);
@@ -69,7 +69,9 @@ fn an_open_one_lets_one_request_through_and_its_end_decides() {
     }
     let again = probing.ended(FAILED, half + 5, 1);
     assert!(until(&again) - half - 5 > OPEN_STEP_MS, "the second time is longer: {again:?}");
-    assert_eq!(open.ended(FAILED, NOW + 1, 1), open, "the end of an older request does not prolong it");
+    for older in [FAILED, Outcome::Success] {
+        assert_eq!(open.ended(older, NOW + 1, 1), open, "the end of an older request neither prolongs it nor ends it");
+    }
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_request_that_never_ends_does_not_bar_the_endpoint_for_ever() {
 }
 
 #[test]
-fn the_open_time_grows_to_its_longest_and_a_success_starts_anew() {
+fn the_open_time_grows_to_its_longest_and_is_short_again_once_the_endpoint_has_stayed() {
     let mut breaker = opened();
     let mut now = NOW;
     for times in 2..80 {
@@ -93,8 +95,37 @@ fn the_open_time_grows_to_its_longest_and_a_success_starts_anew() {
         assert!(open <= longest && open >= longest * 4 / 5, "{times}: {open}");
     }
     let closed = breaker.started(now).ended(Outcome::Success, now, 1);
-    let anew = (0..FAILURES_TO_OPEN).fold(closed, |breaker, _| breaker.ended(FAILED, now, 1));
-    assert!(until(&anew) <= now + OPEN_STEP_MS);
+    let failing = |breaker: Breaker, now| (0..FAILURES_TO_OPEN).fold(breaker, |breaker, _| breaker.ended(FAILED, now, 1));
+    assert!(until(&failing(closed, now)) > now + OPEN_STEP_MS, "one success is not much");
+    let stayed = closed.ended(Outcome::Success, now + SLOW_START_MS, 1);
+    assert!(until(&failing(stayed, now)) <= now + OPEN_STEP_MS);
+}
+
+#[test]
+fn what_has_just_come_back_gets_its_share_little_by_little() {
+    let half = until(&opened());
+    let closed = opened().started(half).ended(Outcome::Success, half, 1);
+    let rows = [(0, SLOW_START_PERMILLE), (SLOW_START_MS / 2, 550), (SLOW_START_MS - 1, 1000), (SLOW_START_MS, WHOLE_PERMILLE), (-1, 1000)];
+    for (passed, expected) in rows {
+        assert_eq!(closed.weight_permille(half + passed), expected, "{passed} ms");
+        assert_eq!(
+            closed.ended(Outcome::Success, half + passed, 1).weight_permille(half + passed),
+            expected,
+            "a success does not hasten it"
+        );
+    }
+    assert!(!closed.is_clean(half + SLOW_START_MS - 1) && closed.is_clean(half + SLOW_START_MS));
+    assert_eq!((opened().weight_permille(NOW), Breaker::default().weight_permille(NOW)), (0, WHOLE_PERMILLE));
+}
+
+#[test]
+fn a_closed_one_can_be_tripped_and_no_other() {
+    let tripped = Breaker::default().tripped(NOW, 1);
+    assert!(!tripped.admits(NOW) && tripped.admits(NOW + OPEN_STEP_MS));
+    let probing = opened().started(NOW);
+    for breaker in [opened(), probing] {
+        assert_eq!(breaker.tripped(NOW, 1), breaker);
+    }
 }
 
 #[test]
@@ -138,29 +169,6 @@ fn statuses_fall_into_their_classes() {
     }
 }
 
-#[test]
-fn health_remembers_only_what_is_bad_and_only_of_endpoints_that_are() {
-    let mut health = Health::new();
-    health.ended("m@a", Outcome::Success, NOW, 1);
-    health.ended("m@a", Outcome::Failure(Class::Caller), NOW, 1);
-    assert_eq!(health.iter().count(), 0);
-    for name in ["m@a", "m@gone"] {
-        for _ in 0..FAILURES_TO_OPEN {
-            health.started(name, NOW);
-            health.ended(name, FAILED, NOW, 1);
-        }
-    }
-    assert!(!health.admits("m@a", NOW) && !health.admits("m@gone", NOW) && health.admits("m@b", NOW));
-    health.keep_of(&snapshot(&[row("lab/m", "a", "1", "1")]));
-    assert_eq!(health.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["m@a"]);
-    let half = NOW + OPEN_STEP_MS;
-    assert!(health.admits("m@a", half));
-    health.started("m@a", half);
-    assert!(!health.admits("m@a", half));
-    health.ended("m@a", Outcome::Success, half, 1);
-    assert_eq!(health.iter().count(), 0);
-}
-
 fn outcome() -> impl Strategy<Value = Outcome> {
     let class = prop::sample::select(ALL.to_vec()).prop_map(Outcome::Failure);
     prop_oneof![3 => class, 1 => Just(Outcome::Success), 1 => Just(Outcome::Unknown)]
@@ -191,8 +199,16 @@ proptest! {
     }
 
     #[test]
-    fn a_success_closes_whatever_was((breaker, now) in history(-400_000..400_000), seed: u64) {
-        let closed = breaker.ended(Outcome::Success, now, seed).state();
+    fn the_success_of_a_request_that_was_let_through_closes_whatever_was((breaker, now) in history(-400_000..400_000), seed: u64) {
+        let closed = breaker.started(now).ended(Outcome::Success, now, seed).state();
         prop_assert_eq!(closed, State::Closed { failures: 0 });
+    }
+
+    #[test]
+    fn it_has_a_share_when_it_admits_and_the_whole_when_nothing_is_remembered((breaker, now) in history(-400_000..400_000)) {
+        let weight = breaker.weight_permille(now);
+        prop_assert_eq!(weight > 0, breaker.admits(now));
+        prop_assert!(weight == 0 || (SLOW_START_PERMILLE..=WHOLE_PERMILLE).contains(&weight));
+        prop_assert!(!breaker.is_clean(now) || weight == WHOLE_PERMILLE);
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{NOW, Row, names, policy, row, snapshot};
+use support::{NOW, Row, names, place, policy, row, snapshot};
 use waybill_model::snapshot::{RoutePolicy, Snapshot};
 use waybill_route::{Class, Code, Health, Outcome, Refusal, Verdict, Wishes, plan};
 
@@ -21,7 +21,7 @@ fn broken(endpoints: &[&str]) -> Health {
     let mut health = Health::new();
     for endpoint in endpoints {
         for _ in 0..waybill_route::FAILURES_TO_OPEN {
-            health.ended(endpoint, Outcome::Failure(Class::Server), NOW, 9);
+            health.ended(place(endpoint), Outcome::Failure(Class::Server), NOW, 9);
         }
     }
     health

@@ -2,10 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use support::{NOW, Row, names, row, snapshot};
+use support::{NOW, Row, names, place, row, snapshot};
 use waybill_model::snapshot::{RoutePolicy, Snapshot};
-use waybill_route::{Class, Health, MaxPrice, Outcome, Plan, Record, Refusal, Verdict, Wishes, plan};
+use waybill_proto::sync::v1::EndpointHealth;
+use waybill_route::{Advice, Class, Health, Loss, MaxPrice, Outcome, Plan, Record, Refusal, Verdict, Wishes, plan};
 
 const MODELS: [&str; 2] = ["lab/m", "lab/n"];
 const PROVIDERS: [&str; 5] = ["a", "b", "c", "d/eu", "e"];
@@ -137,12 +140,18 @@ fn policy() -> impl Strategy<Value = RoutePolicy> {
 
 fn health(rows: &[Row], broken: u8) -> Health {
     let mut health = Health::new();
-    for (place, row) in rows.iter().enumerate().filter(|(place, _)| broken >> place & 1 == 1) {
+    for (number, row) in rows.iter().enumerate().filter(|(number, _)| broken >> number & 1 == 1) {
         for _ in 0..waybill_route::FAILURES_TO_OPEN {
-            health.ended(&row.name(), Outcome::Failure(Class::Cut), NOW, place as u64);
+            health.ended(place(&row.name()), Outcome::Failure(Class::Cut), NOW, number as u64);
         }
     }
     health
+}
+
+fn advice(rows: &[Row], ejected: u8, until_unix_ms: i64) -> Arc<Advice> {
+    let chosen = rows.iter().enumerate().filter(|(place, _)| ejected >> place & 1 == 1);
+    let said: Vec<EndpointHealth> = chosen.map(|(_, row)| EndpointHealth { endpoint: row.name(), ..EndpointHealth::default() }).collect();
+    Arc::new(Advice::new(&said, until_unix_ms))
 }
 
 /// Whether a pattern means a row, from the names alone.
@@ -224,7 +233,7 @@ proptest! {
         prop_assert!(tried.iter().all(|name| passing.contains(name)), "{:?} of {:?}", tried, passing);
         let most = if policy.no_fallbacks || (!request.flags[0] && request.order.is_empty()) { 1 } else { policy.max_attempts as usize };
         prop_assert!(!tried.is_empty() && tried.len() <= most);
-        let admitted: Vec<bool> = tried.iter().map(|name| health.admits(name, NOW)).collect();
+        let admitted: Vec<bool> = tried.iter().map(|name| health.admits(place(name), NOW)).collect();
         prop_assert!(admitted.is_sorted_by_key(|admitted| !admitted), "open ones come last");
         for attempt in &plan.attempts {
             prop_assert_eq!(attempt.tariff.is_some(), !attempt.endpoint.tariffs.is_empty());
@@ -252,7 +261,7 @@ proptest! {
         let ranked: Vec<(u32, String)> = (1..).zip(attempts).collect();
         prop_assert_eq!(planned, ranked);
         for shown in record.decision(&snapshot, &request.wishes(), 0).candidates {
-            prop_assert_eq!(shown.detail.is_empty(), shown.rank > 0, "{:?}", shown);
+            prop_assert!(!shown.detail.is_empty() || shown.rank > 0, "{:?}", shown);
             prop_assert!(shown.reason > 0);
         }
     }
@@ -269,5 +278,63 @@ proptest! {
         prop_assert!(decision.candidates.iter().all(|candidate| candidate.endpoint != gone.name() && candidate.reason > 0));
         prop_assert_eq!(decision.candidates.len(), asked(&fewer, &request).len());
         prop_assert!(outcome.map_or(true, |plan| !plan.attempts.is_empty()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn advice_moves_endpoints_behind_and_takes_none_away(rows in world(), request in request(), policy in policy(), broken: u8, ejected: u8, seed: u64) {
+        let snapshot = snapshot(&rows);
+        let local = health(&rows, broken);
+        let mut advised = local.clone();
+        let is_ejected = |name: &str| rows.iter().position(|row| row.name() == name).is_some_and(|place| ejected >> place & 1 == 1);
+        advised.advise(advice(&rows, ejected, NOW + 30_000));
+        let of = |health: &Health| plan(&request.wishes(), &snapshot, &policy, health, NOW, seed);
+        let (outcome, without) = (of(&advised), of(&local));
+        // An advice that has expired, or that no clock can have given, is none.
+        for until in [NOW, NOW - 1, NOW + waybill_route::LONGEST_ADVICE_MS + 1] {
+            let mut expired = local.clone();
+            expired.advise(advice(&rows, ejected, until));
+            let expired = of(&expired);
+            prop_assert_eq!(record(&expired), record(&without));
+        }
+        let Ok(plan) = &outcome else {
+            prop_assert_eq!(record(&outcome), record(&without));
+            return Ok(());
+        };
+        let contends = |verdict: Verdict| match verdict {
+            Verdict::Planned { .. } => true,
+            Verdict::Lost(loss) => matches!(loss.word(), "breaker_open" | "ejected" | "no_fallbacks" | "max_attempts"),
+        };
+        for model in MODELS {
+            let candidates = plan.record.candidates.iter().filter(|candidate| snapshot.endpoints()[candidate.endpoint as usize].model.as_ref() == model);
+            let contenders: Vec<String> = candidates.filter(|candidate| contends(candidate.verdict)).map(|candidate| name_of(&snapshot, candidate.endpoint)).collect();
+            let left = contenders.iter().filter(|name| !is_ejected(name)).count();
+            let panics = 2 * left < contenders.len();
+            for name in &contenders {
+                let candidate = plan.record.candidates.iter().find(|candidate| name_of(&snapshot, candidate.endpoint) == *name).expect("it is there");
+                let behind = match candidate.verdict {
+                    Verdict::Planned { behind, .. } => behind.map(Loss::word),
+                    Verdict::Lost(loss) => Some(loss.word()).filter(|word| matches!(*word, "breaker_open" | "ejected")),
+                };
+                let expected = match (local.admits(place(name), NOW), is_ejected(name) && !panics) {
+                    (false, _) => Some("breaker_open"),
+                    (true, true) => Some("ejected"),
+                    (true, false) => None,
+                };
+                prop_assert_eq!(behind, expected, "{} of {:?}", name, contenders);
+            }
+        }
+        let standing: Vec<u8> = plan.attempts.iter().map(|attempt| {
+            let verdict = plan.record.candidates.iter().find(|candidate| candidate.endpoint == attempt.endpoint.index).expect("it is there").verdict;
+            match verdict {
+                Verdict::Planned { behind: None, .. } => 0,
+                Verdict::Planned { behind: Some(Loss::Ejected(_)), .. } => 1,
+                _ => 2,
+            }
+        }).collect();
+        prop_assert!(standing.is_sorted(), "{:?}", standing);
     }
 }

@@ -2,12 +2,15 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use support::{NOW, Row, names, policy, row, snapshot_of};
+use support::{NOW, Row, names, place, policy, row, snapshot_of};
 use waybill_model::snapshot::{RoutePolicy, Snapshot};
-use waybill_proto::usage::v1::Reason;
-use waybill_route::{Class, Health, Loss, MaxPrice, Outcome, Refusal, Verdict, Wishes, plan};
+use waybill_proto::{
+    sync::v1::{ClassCount, EndpointHealth, ErrorClass},
+    usage::v1::Reason,
+};
+use waybill_route::{Advice, Class, Ejected, Health, Loss, MaxPrice, Outcome, Refusal, Verdict, Why, Wishes, plan};
 
 const MODEL: &str = "lab/m";
 const USD: i64 = 1_000_000_000_000;
@@ -19,12 +22,13 @@ struct Case {
     wishes: Wishes<'static>,
     policy: RoutePolicy,
     broken: bool,
+    ejected: bool,
     loss: Loss,
     detail: &'static str,
 }
 
 fn case(loser: Row, wishes: Wishes<'static>, loss: Loss, detail: &'static str) -> Case {
-    Case { rows: vec![loser], output_modalities: &[], wishes, policy: policy(), broken: false, loss, detail }
+    Case { rows: vec![loser], output_modalities: &[], wishes, policy: policy(), broken: false, ejected: false, loss, detail }
 }
 
 fn wish() -> Wishes<'static> {
@@ -172,13 +176,18 @@ fn behind() -> Vec<Case> {
         case
     };
     let unchanged: fn(&mut RoutePolicy) = |_| {};
-    let mut broken = second(wish(), |policy| policy.max_attempts = 1, Loss::BreakerOpen, "failed of late");
+    let one: fn(&mut RoutePolicy) = |policy| policy.max_attempts = 1;
+    let mut broken = second(wish(), one, Loss::BreakerOpen(Why::Breaker), "failed of late");
     broken.broken = true;
+    let advised = Ejected { weight_permille: 0, class: ErrorClass::Server, agreeing: 2, reporters: 3 };
+    let mut ejected = second(wish(), one, Loss::Ejected(advised), "failures mostly of class `server`, seen by 2 of 3 proxies");
+    ejected.ejected = true;
     vec![
         second(Wishes { allow_fallbacks: false, ..wish() }, unchanged, Loss::NoFallbacks, "allow_fallbacks is false"),
         second(wish(), |policy| policy.no_fallbacks = true, Loss::PolicyNoFallbacks, "the workspace's policy"),
         second(wish(), |policy| policy.max_attempts = 1, Loss::MaxAttempts { most: 1 }, "the 1 attempts"),
         broken,
+        ejected,
     ]
 }
 
@@ -192,8 +201,15 @@ fn routed(case: &Case) -> (Snapshot, waybill_route::Record, Option<Refusal>) {
     if case.broken {
         let loser = case.rows.last().expect("a loser").name();
         for _ in 0..waybill_route::FAILURES_TO_OPEN {
-            health.ended(&loser, Outcome::Failure(Class::Connect), NOW, 1);
+            health.ended(place(&loser), Outcome::Failure(Class::Connect), NOW, 1);
         }
+    }
+    if case.ejected {
+        let causes = [(ErrorClass::None, 30), (ErrorClass::Cut, 3), (ErrorClass::Server, 9)];
+        let causes = causes.map(|(class, count)| ClassCount { class: class.into(), count }).into();
+        let endpoint = case.rows.last().expect("a loser").name();
+        let said = EndpointHealth { endpoint, causes, agreeing: 2, reporters: 3, ..EndpointHealth::default() };
+        health.advise(Arc::new(Advice::new(&[said], NOW + 1)));
     }
     match plan(&case.wishes, &snapshot, &case.policy, &health, NOW, 1) {
         Ok(plan) => (snapshot, plan.record, None),
@@ -226,7 +242,8 @@ fn each_loser_loses_for_its_reason_and_says_by_what() {
 #[test]
 fn every_reason_and_every_loss_has_a_row() {
     let rows: Vec<Loss> = cases().iter().map(|case| case.loss).collect();
-    let had: BTreeSet<i32> = rows.iter().map(|loss| loss.reason().into()).chain([Reason::Planned.into()]).collect();
+    let had: BTreeSet<i32> =
+        rows.iter().map(|loss| loss.reason().into()).chain([Reason::Planned.into(), Reason::Guardrail.into()]).collect();
     let known: BTreeSet<i32> = (1..1000).filter(|number| Reason::try_from(*number).is_ok()).collect();
     assert_eq!(had, known, "the contract's reasons");
     let source = include_str!("../src/loss.rs");
@@ -235,10 +252,10 @@ fn every_reason_and_every_loss_has_a_row() {
         .lines()
         .filter_map(|line| line.strip_prefix("    "))
         .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
-        .map(|line| line.split([',', ' ']).next().unwrap_or_default())
+        .map(|line| line.split([',', ' ', '(']).next().unwrap_or_default())
         .collect();
     let written: Vec<String> = rows.iter().map(|loss| format!("{loss:?}")).collect();
-    let written: BTreeSet<&str> = written.iter().map(|text| text.split(' ').next().unwrap_or_default()).collect();
+    let written: BTreeSet<&str> = written.iter().map(|text| text.split([' ', '(']).next().unwrap_or_default()).collect();
     assert!(variants.len() > 20);
     assert_eq!(written, variants, "the enum's variants");
 }

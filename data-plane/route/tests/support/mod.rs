@@ -12,6 +12,7 @@ use waybill_model::{
 use waybill_proto::model::v1::{
     Endpoint, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, SecretRef, resource::Spec,
 };
+use waybill_route::Place;
 
 /// The instant at which the tests route, milliseconds since 1970.
 pub const NOW: i64 = 1_800_000_000_000;
@@ -107,6 +108,11 @@ pub fn snapshot_of(rows: &[Row], output_modalities: &[&str]) -> Snapshot {
     let compiled = compile(&World::new(7, resources), &secrets);
     assert_eq!(compiled.rejected, [], "the world of the test compiles");
     compiled.snapshot
+}
+
+/// An endpoint by its name alone. In these worlds each has an account of its own, which is called as it is.
+pub fn place(endpoint: &str) -> Place<'_> {
+    Place { endpoint, account: endpoint }
 }
 
 pub fn policy() -> RoutePolicy {
