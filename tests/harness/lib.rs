@@ -3,8 +3,10 @@
 //! # Layout
 //! - `environment`: which variables a tested program sees, and where its file is.
 //! - `process`: a child that is ended when its guard goes.
+//! - `servers`: real servers as children: etcd, Kafka, PostgreSQL; their ports, certificates and folders. `fault`: a TCP proxy that breaks connections.
 //! - `instance`: `waybill up` in a state folder of its own.
 //! - `http1`, `sse`: incremental readers of answers, pure.
+//! - `report`: how a suite tells what it found.
 //! - `client`: a blocking client on top of them. `random`: numbers that follow from a seed.
 //!
 //! # Invariants
@@ -14,16 +16,22 @@
 
 mod client;
 mod environment;
+mod fault;
 mod http1;
 mod instance;
 mod process;
 mod random;
+mod report;
+mod servers;
 mod sse;
 
 pub use client::{Answer, Client, Request, Streaming};
 pub use environment::{clean, program};
+pub use fault::{Direction, FaultProxy, Rule};
 pub use http1::{Fault, Head, Part, Reader as HttpReader};
 pub use instance::{Instance, Ready, Up};
 pub use process::{Launch, Process, wait_until};
 pub use random::Random;
+pub use report::{Figure, Report};
+pub use servers::{Authority, Etcd, EtcdSecurity, Identity, Kafka, KafkaSetup, Missing, Names, Node, PortBlock, Postgres, Sasl, Scratch};
 pub use sse::{Event, Reader as SseReader};

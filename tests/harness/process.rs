@@ -65,6 +65,17 @@ impl Launch {
 
     /// Starts it. What it prints goes to the file `log`, which is made anew.
     pub fn spawn(&self, log: &Path) -> Result<Process> {
+        let out = File::create(log).with_context(|| format!("the log {}", log.display()))?;
+        self.spawn_into(out, log)
+    }
+
+    /// Starts it. What it prints goes to the end of the file `log`, behind what an earlier process has printed.
+    pub fn spawn_again(&self, log: &Path) -> Result<Process> {
+        let out = File::options().create(true).append(true).open(log).with_context(|| format!("the log {}", log.display()))?;
+        self.spawn_into(out, log)
+    }
+
+    fn spawn_into(&self, out: File, log: &Path) -> Result<Process> {
         // taskset becomes the program by exec, so the process id stays the one that we were given.
         let mut command = match &self.cores {
             Some(cores) => {
@@ -75,7 +86,6 @@ impl Launch {
             None => Command::new(&self.program),
         };
         clean(&mut command);
-        let out = File::create(log).with_context(|| format!("the log {}", log.display()))?;
         command
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -142,6 +152,21 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// Sends a signal to the process and to all that it has started, itself first: it starts nothing behind our back then.
+    pub fn signal_all(&self, number: i32) -> Result<()> {
+        let mut ids = vec![self.id()];
+        while let Some(id) = ids.pop() {
+            match signal(id, number) {
+                // One that has ended meanwhile. The process itself cannot have, as far as its id goes: it has not been waited for.
+                Err(_) if id != self.id() => {}
+                sent => sent?,
+            }
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            ids.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        Ok(())
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of process {}", self.id());
@@ -160,7 +185,8 @@ impl Drop for Process {
 #[allow(unsafe_code)]
 fn signal(id: u32, signal: libc::c_int) -> Result<()> {
     let id = libc::pid_t::try_from(id).context("a process id")?;
-    // SAFETY: kill takes two integers. The id is that of a child that has not been waited for, so it cannot name another process.
+    // SAFETY: kill takes two integers. The id is that of a child that has not been waited for, so it cannot name another process, or was one of
+    // its descendants a moment ago.
     if unsafe { libc::kill(id, signal) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
 }
 
@@ -202,6 +228,37 @@ mod tests {
         let id = process.id();
         drop(process);
         assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn a_signal_reaches_what_the_process_has_started() {
+        let (process, _folder) = shell("sleep 600 & wait");
+        let state = |id: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            stat.rsplit(") ").next().and_then(|rest| rest.chars().next())
+        };
+        let child = wait_until("a child", SHORT, || {
+            let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.id()))?;
+            Ok(children.split_whitespace().next().and_then(|id| id.parse::<u32>().ok()))
+        });
+        let ids = [process.id(), child.unwrap()];
+        let all = |wanted: &[char]| ids.iter().all(|id| state(*id).is_some_and(|state| wanted.contains(&state)));
+        process.signal_all(libc::SIGSTOP).unwrap();
+        wait_until("both to stand still", SHORT, || Ok(all(&['T']).then_some(()))).unwrap();
+        process.signal_all(libc::SIGCONT).unwrap();
+        wait_until("both to go on", SHORT, || Ok(all(&['S', 'R']).then_some(()))).unwrap();
+        process.signal_all(libc::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn a_log_goes_on_when_the_process_is_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let launch = Launch::new("sh").args(["-c", "echo here"]);
+        for _ in 0..2 {
+            assert!(launch.spawn_again(&log).unwrap().wait(SHORT).unwrap().success());
+        }
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "here\nhere\n");
     }
 
     #[test]
