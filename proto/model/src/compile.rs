@@ -15,10 +15,12 @@ use crate::{
     world::World,
 };
 
+mod guardrail;
 mod provider;
 #[cfg(test)]
 mod tests;
 
+use guardrail::Scopes;
 pub use provider::parse_base_url;
 use provider::{account, provider};
 
@@ -92,8 +94,9 @@ pub fn compile(world: &World, secrets: Secrets<'_>) -> Compiled {
         Spec::Endpoint(spec) => endpoint(name, spec, &parts),
         _ => wrong_kind(),
     });
-    let keys = keys(world, &workspaces, &mut faults);
-    let snapshot = assemble(world.revision(), keys, models, endpoints);
+    let mut scopes = Scopes::of(world, &mut faults);
+    let keys = keys(world, &workspaces, &mut scopes, &mut faults);
+    let snapshot = Snapshot { keys, guardrails: scopes.guardrails(), ..assemble(world.revision(), models, endpoints) };
     Compiled { snapshot, rejected: faults.rejected, warnings: faults.warnings }
 }
 
@@ -294,7 +297,7 @@ fn endpoint(name: &str, spec: &wire::Endpoint, parts: &Parts<'_>) -> Result<Endp
     })
 }
 
-fn keys(world: &World, workspaces: &ByName<Arc<Workspace>>, faults: &mut Faults) -> HashMap<KeyHash, Arc<ApiKey>> {
+fn keys(world: &World, workspaces: &ByName<Arc<Workspace>>, scopes: &mut Scopes<'_>, faults: &mut Faults) -> HashMap<KeyHash, Arc<ApiKey>> {
     let mut keys = HashMap::new();
     for resource in world.of_kind(Kind::ApiKey) {
         let Some(Spec::ApiKey(spec)) = &resource.spec else { continue };
@@ -317,13 +320,14 @@ fn keys(world: &World, workspaces: &ByName<Arc<Workspace>>, faults: &mut Faults)
             expire_unix_ms: spec.expire_time.as_ref().map(|time| time.seconds.saturating_mul(1000)),
             disabled: spec.disabled,
             omit_cost: spec.omit_cost,
+            bounds: scopes.bounds(&metadata.name, spec),
         };
         keys.insert(hash, Arc::new(key));
     }
     keys
 }
 
-fn assemble(revision: u64, keys: HashMap<KeyHash, Arc<ApiKey>>, models: ByName<wire::Model>, endpoints: ByName<Endpoint>) -> Snapshot {
+fn assemble(revision: u64, models: ByName<wire::Model>, endpoints: ByName<Endpoint>) -> Snapshot {
     let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
     endpoints.sort_by(|a, b| (&a.model, &a.name).cmp(&(&b.model, &b.name)));
     let endpoints: Vec<Arc<Endpoint>> =
@@ -353,7 +357,7 @@ fn assemble(revision: u64, keys: HashMap<KeyHash, Arc<ApiKey>>, models: ByName<w
     for (name, position) in by_own_name {
         by_slug.entry(name).or_insert(position);
     }
-    Snapshot { revision, keys, models, by_name, by_slug, endpoints }
+    Snapshot { revision, models, by_name, by_slug, endpoints, ..Snapshot::default() }
 }
 
 /// The provider's own name of the model where it differs from the slug (`claude-sonnet-4-5`), bare and behind the author: what that

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`id`], [`money`], [`meter`], [`price`], [`key`]: the words of the trade.
+//! - [`pattern`]: how lists name providers and models. [`guardrail`]: what holds for a key, and what refuses something.
 //! - [`document`]: what operators write, as text with positions. [`check`]: all faults of the whole world.
 //! - [`resource`], [`world`]: what operators write, as a set with hashes and deltas. [`compile`]: from there to the runtime [`snapshot`].
 //!
@@ -11,10 +12,12 @@
 pub mod check;
 pub mod compile;
 pub mod document;
+pub mod guardrail;
 pub mod id;
 pub mod key;
 pub mod meter;
 pub mod money;
+pub mod pattern;
 pub mod price;
 pub mod resource;
 pub mod snapshot;

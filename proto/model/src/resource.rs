@@ -37,9 +37,9 @@ impl Kind {
         Self::RoutePolicy,
         Self::Workspace,
         Self::ApiKey,
-        Self::Guardrail,
         Self::ProviderAccount,
         Self::Model,
+        Self::Guardrail,
         Self::PriceBook,
         Self::Endpoint,
     ];

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use crate::{key::KeyHash, price::Tariff};
+use crate::{
+    guardrail::{Bounds, Guardrail},
+    key::KeyHash,
+    price::Tariff,
+};
 
 /// A secret in memory. It never prints itself.
 #[derive(Clone, Eq, PartialEq)]
@@ -245,6 +249,8 @@ pub struct ApiKey {
     pub disabled: bool,
     /// Leave `usage.cost` out.
     pub omit_cost: bool,
+    /// What the Guardrails in whose scope it is let through.
+    pub bounds: Arc<Bounds>,
 }
 
 /// Outcome of looking a model up.
@@ -269,6 +275,7 @@ pub struct Snapshot {
     /// Bare slug, or a provider's own name of the model → position, or `None` if ambiguous.
     pub(crate) by_slug: HashMap<Box<str>, Option<u32>>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) guardrails: Vec<Arc<Guardrail>>,
 }
 
 impl Snapshot {
@@ -294,6 +301,12 @@ impl Snapshot {
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// All Guardrails that can be kept, by position.
+    #[must_use]
+    pub fn guardrails(&self) -> &[Arc<Guardrail>] {
+        &self.guardrails
     }
 
     /// A model by its canonical name, by a bare slug that is unique, or by a provider's own name that means one model only.

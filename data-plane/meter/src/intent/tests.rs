@@ -59,6 +59,7 @@ fn key() -> ApiKey {
         expire_unix_ms: None,
         disabled: false,
         omit_cost: false,
+        bounds: Arc::default(),
     }
 }
 

@@ -10,6 +10,12 @@ pub const KEYS: usize = 100_000;
 /// Endpoints: what a snapshot compiles to in well under a second.
 pub const ENDPOINTS: usize = 10_000;
 
+/// Guardrails of all scopes.
+pub const GUARDRAILS: usize = 10_000;
+
+/// Guardrails that name one workspace, one member or one key: every request of a key is held against those of its three scopes.
+pub const GUARDRAILS_PER_SCOPE: usize = 8;
+
 /// Bytes of a name.
 pub const NAME_BYTES: usize = 128;
 

@@ -10,6 +10,7 @@
 //! - Nothing stops at the first fault. A fault is reported once, at the field that has to change.
 
 mod endpoint;
+mod guardrail;
 pub mod limits;
 mod name;
 mod nearest;

@@ -49,7 +49,7 @@ macro_rules! many {
     };
 }
 
-/// All references.
+/// All references but those that may be patterns: a Guardrail's lists of models have rules of their own.
 pub const REFERENCES: &[Reference] = &[
     one!(Workspace.org, "spec.org", Org, required: true),
     one!(Workspace.route_policy, "spec.routePolicy", RoutePolicy, required: false),
@@ -62,6 +62,10 @@ pub const REFERENCES: &[Reference] = &[
     many!(RoutePolicy.order, "spec.order", Provider),
     many!(RoutePolicy.only, "spec.only", Provider),
     many!(RoutePolicy.ignore, "spec.ignore", Provider),
+    many!(Guardrail.workspaces, "spec.workspaces", Workspace),
+    many!(Guardrail.api_keys, "spec.apiKeys", ApiKey),
+    many!(Guardrail.allowed_providers, "spec.allowedProviders", Provider),
+    many!(Guardrail.ignored_providers, "spec.ignoredProviders", Provider),
 ];
 
 impl Reference {

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 
 use pbjson_types::Timestamp;
 use waybill_proto::model::v1::{
-    ApiKey, Endpoint, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy, SecretHeader,
-    SecretRef, Workspace, resource::Spec,
+    ApiKey, Endpoint, Guardrail, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy,
+    SecretHeader, SecretRef, Workspace, resource::Spec,
 };
 
 use super::{Code, DIALECTS, REASONING_CONTROLS, REFERENCES, Violation, check, limits, name_fault, nearest, provider::base_url_fault};
@@ -24,7 +24,7 @@ fn entry(item: &str, rates: Vec<Rate>) -> PriceEntry {
 const PROVIDER: usize = 4;
 const ENDPOINT: usize = 8;
 
-/// A world without faults, one resource of each kind, in the order of [`Kind::ALL`].
+/// A world without faults, one resource of each kind.
 fn world() -> Vec<Resource> {
     let provider = Provider {
         dialect: "openai".to_owned(),
@@ -50,6 +50,15 @@ fn world() -> Vec<Resource> {
         supported_parameters: vec!["tools".to_owned()],
         ..Endpoint::default()
     };
+    let guardrail = Guardrail {
+        workspaces: vec!["team".to_owned()],
+        members: vec!["ann@example.com".to_owned()],
+        api_keys: vec!["app".to_owned()],
+        allowed_models: vec!["acme/*".to_owned()],
+        allowed_providers: vec!["acme".to_owned()],
+        max_prompt_price: "3".to_owned(),
+        ..Guardrail::default()
+    };
     vec![
         named("main", Spec::Org(waybill_proto::model::v1::Org::default())),
         named("cheap", Spec::RoutePolicy(RoutePolicy { order: vec!["acme".to_owned()], ..RoutePolicy::default() })),
@@ -63,6 +72,7 @@ fn world() -> Vec<Resource> {
         named("acme/one", Spec::Model(model)),
         named("acme", Spec::PriceBook(book)),
         named("acme/one", Spec::Endpoint(endpoint)),
+        named("strict", Spec::Guardrail(guardrail)),
     ]
 }
 
@@ -78,7 +88,7 @@ macro_rules! reach {
     };
 }
 
-reach!(policy: RoutePolicy, workspace: Workspace, key: ApiKey, provider: Provider, account: ProviderAccount, model: Model, book: PriceBook, endpoint: Endpoint);
+reach!(policy: RoutePolicy, workspace: Workspace, key: ApiKey, provider: Provider, account: ProviderAccount, model: Model, book: PriceBook, endpoint: Endpoint, guardrail: Guardrail);
 
 fn first(world: &mut [Resource]) -> &mut Metadata {
     world.first_mut().and_then(|resource| resource.metadata.as_mut()).expect("metadata")
@@ -86,6 +96,10 @@ fn first(world: &mut [Resource]) -> &mut Metadata {
 
 fn first_rate(world: &mut [Resource]) -> &mut Rate {
     book(world).entries.first_mut().and_then(|entry| entry.rates.first_mut()).expect("a rate")
+}
+
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn secret(env: &str, file: &str) -> Option<SecretRef> {
@@ -142,7 +156,7 @@ const ROWS: &[Row] = &[
         |world| {
             world.remove(PROVIDER);
         },
-        &["spec.order[0]", "spec.provider", "spec.provider"],
+        &["spec.order[0]", "spec.provider", "spec.provider", "spec.allowedProviders[0]"],
     ),
     (Code::SecretSource, |world| account(world).secret = secret("", ""), &["spec.secret"]),
     (Code::SecretSource, |world| key(world).key_from = secret("A", "/b"), &["spec.keyFrom"]),
@@ -239,6 +253,53 @@ const ROWS: &[Row] = &[
     (Code::PriceMalformed, |world| policy(world).max_prompt_price = "cheap".to_owned(), &["spec.maxPromptPrice"]),
     (Code::PriceNegative, |world| first_rate(world).usd_per_million = "-0.01".to_owned(), &["spec.entries[0].rates[0].usdPerMillion"]),
     (Code::PriceNegative, |world| policy(world).max_completion_price = "-1".to_owned(), &["spec.maxCompletionPrice"]),
+    (Code::PriceNegative, |world| guardrail(world).max_prompt_price = "-1".to_owned(), &["spec.maxPromptPrice"]),
+    (Code::PriceMalformed, |world| guardrail(world).max_completion_price = "free".to_owned(), &["spec.maxCompletionPrice"]),
+    (Code::EnumUnknown, |world| guardrail(world).on_error = 3, &["spec.onError"]),
+    (Code::ReferenceDangling, |world| guardrail(world).workspaces.push("teem".to_owned()), &["spec.workspaces[1]"]),
+    (Code::ReferenceDangling, |world| guardrail(world).api_keys.push("gone".to_owned()), &["spec.apiKeys[1]"]),
+    (Code::ReferenceDangling, |world| guardrail(world).ignored_providers = texts(&["acne"]), &["spec.ignoredProviders[0]"]),
+    (Code::ReferenceDangling, |world| guardrail(world).allowed_models = texts(&["acme/*", "acme/two"]), &["spec.allowedModels[1]"]),
+    (Code::ReferenceDangling, |world| guardrail(world).ignored_models = texts(&["acne/*"]), &["spec.ignoredModels[0]"]),
+    (
+        Code::PatternMalformed,
+        |world| guardrail(world).allowed_models = texts(&["acme/*", "*", "", "acme/o*"]),
+        &["spec.allowedModels[1]", "spec.allowedModels[2]", "spec.allowedModels[3]"],
+    ),
+    (Code::ListContradiction, |world| guardrail(world).ignored_models = texts(&["acme/*"]), &["spec.allowedModels[0]"]),
+    // Each entry leaves something of the list, and all together nothing.
+    (Code::ListContradiction, |world| guardrail(world).ignored_models = texts(&["acme/one"]), &["spec.allowedModels"]),
+    (
+        Code::ListContradiction,
+        |world| {
+            guardrail(world).allowed_models = texts(&["acme/one"]);
+            guardrail(world).ignored_models = texts(&["acme/*"]);
+        },
+        &["spec.allowedModels[0]"],
+    ),
+    (Code::ListContradiction, |world| guardrail(world).ignored_providers = texts(&["acme"]), &["spec.allowedProviders[0]"]),
+    (
+        Code::MemberMalformed,
+        |world| guardrail(world).members = texts(&["", " ann", "a\nb"]),
+        &["spec.members[0]", "spec.members[1]", "spec.members[2]"],
+    ),
+    (Code::MemberMalformed, |world| key(world).member = "ann ".to_owned(), &["spec.member"]),
+    (
+        Code::GuardrailsTooMany,
+        |world| {
+            let spec = Spec::Guardrail(Guardrail { members: texts(&["bob", "ann@example.com"]), ..Guardrail::default() });
+            world.extend((0..limits::GUARDRAILS_PER_SCOPE).map(|number| named(&format!("g{number}"), spec.clone())));
+        },
+        &["spec.members[1]"],
+    ),
+    (
+        Code::GuardrailsTooMany,
+        |world| {
+            let spec = Spec::Guardrail(Guardrail::default());
+            world.extend((0..limits::GUARDRAILS).map(|number| named(&format!("g{number}"), spec.clone())));
+        },
+        &["metadata.name"],
+    ),
 ];
 
 #[test]
@@ -288,7 +349,7 @@ fn the_duplicate_is_told_by_its_place() {
     let mut world = world();
     world.push(world[0].clone());
     let found = check(&world);
-    assert_eq!(found.iter().map(|violation| (violation.index, violation.kind)).collect::<Vec<_>>(), [(9, "Org")]);
+    assert_eq!(found.iter().map(|violation| (violation.index, violation.kind)).collect::<Vec<_>>(), [(10, "Org")]);
 }
 
 #[test]
@@ -296,7 +357,10 @@ fn all_faults_are_reported_at_once() {
     let mut world = world();
     for (code, break_it, _) in ROWS {
         // These replace or multiply what the others break.
-        if !matches!(code, Code::KeysTooMany | Code::EndpointsTooMany | Code::ReferenceDangling | Code::AccountOfOtherProvider) {
+        if !matches!(
+            code,
+            Code::KeysTooMany | Code::EndpointsTooMany | Code::GuardrailsTooMany | Code::ReferenceDangling | Code::AccountOfOtherProvider
+        ) {
             break_it(&mut world);
         }
     }

@@ -44,6 +44,8 @@ codes! {
     ResourceTooLarge = "resource_too_large",
     /// More keys than allowed.
     KeysTooMany = "keys_too_many",
+    /// More Guardrails than allowed, of all scopes or of one.
+    GuardrailsTooMany = "guardrails_too_many",
     /// More endpoints than allowed.
     EndpointsTooMany = "endpoints_too_many",
     /// A field that must be set is not.
@@ -106,6 +108,12 @@ codes! {
     PriceMalformed = "price_malformed",
     /// A price below zero.
     PriceNegative = "price_negative",
+    /// An entry of a list of models is neither a name nor `author/*`.
+    PatternMalformed = "pattern_malformed",
+    /// An allow list names what the deny list beside it shuts out.
+    ListContradiction = "list_contradiction",
+    /// The name of a member cannot be one.
+    MemberMalformed = "member_malformed",
 }
 
 /// The word is not the name of a code: it comes from another version.

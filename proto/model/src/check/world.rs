@@ -9,13 +9,16 @@ use prost::Message;
 use waybill_proto::model::v1::{Endpoint, Resource, resource::Spec};
 
 use super::{
-    endpoint, limits, name,
+    endpoint, guardrail, limits, name,
     nearest::{nearest, or_nothing},
     price, provider,
     reference::references,
     violation::{Code, Faults, Violation},
 };
-use crate::resource::{Kind, metadata};
+use crate::{
+    pattern::author_of,
+    resource::{Kind, metadata},
+};
 
 /// All faults of a world: of each resource by itself, of names, of references, of endpoints with their accounts and prices, of totals.
 #[must_use]
@@ -25,6 +28,7 @@ pub fn check<R: Borrow<Resource>>(resources: &[R]) -> Vec<Violation> {
     let mut seen = HashSet::with_capacity(resources.len());
     let mut counts: HashMap<Kind, usize> = HashMap::new();
     let mut suggestions = limits::SUGGESTIONS;
+    let mut scopes = guardrail::Counts::new();
     for (position, resource) in resources.iter().map(Borrow::borrow).enumerate() {
         let mut faults = faults(position, resource, &mut found);
         check_one(resource, &mut faults);
@@ -38,6 +42,9 @@ pub fn check<R: Borrow<Resource>>(resources: &[R]) -> Vec<Violation> {
         check_references(resource, &index, &mut suggestions, &mut faults);
         if let Some(Spec::Endpoint(endpoint)) = &resource.spec {
             check_endpoint(endpoint, &index, &mut faults);
+        }
+        if let Some(Spec::Guardrail(spec)) = &resource.spec {
+            guardrail::check_in_world(spec, &index, &mut suggestions, &mut scopes, &mut faults);
         }
         let count = counts.entry(kind).or_default();
         *count += 1;
@@ -74,13 +81,17 @@ fn check_one(resource: &Resource, faults: &mut Faults<'_>) {
     }
     match &resource.spec {
         None => faults.add("spec", Code::SpecMissing, "a spec is needed"),
-        Some(Spec::Org(_) | Spec::Workspace(_) | Spec::Guardrail(_)) => {}
+        Some(Spec::Org(_) | Spec::Workspace(_)) => {}
+        Some(Spec::Guardrail(spec)) => guardrail::check(spec, faults),
         Some(Spec::ApiKey(key)) => {
             if let Some(secret) = &key.key_from {
                 provider::check_secret(secret, "spec.keyFrom", faults);
             }
             if let Some(fault) = key.expire_time.as_ref().and_then(price::time_fault) {
                 faults.add("spec.expireTime", Code::TimeMalformed, fault);
+            }
+            if !key.member.is_empty() {
+                guardrail::check_member(&key.member, "spec.member", faults);
             }
         }
         Some(Spec::Provider(spec)) => provider::check(spec, faults),
@@ -150,20 +161,29 @@ fn check_count(kind: Kind, count: usize, faults: &mut Faults<'_>) {
         Kind::Endpoint if count == limits::ENDPOINTS + 1 => {
             faults.add("metadata.name", Code::EndpointsTooMany, format!("more than {} endpoints", limits::ENDPOINTS));
         }
+        Kind::Guardrail if count == limits::GUARDRAILS + 1 => {
+            faults.add("metadata.name", Code::GuardrailsTooMany, format!("more than {} Guardrails", limits::GUARDRAILS));
+        }
         _ => {}
     }
 }
 
 /// What endpoints and references are looked up in.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     names: HashMap<Kind, HashSet<&'a str>>,
     providers_of_accounts: HashMap<&'a str, &'a str>,
     items_of_books: HashMap<&'a str, HashSet<&'a str>>,
+    models_of_authors: HashMap<&'a str, Vec<&'a str>>,
 }
 
 impl<'a> Index<'a> {
     fn of<R: Borrow<Resource>>(resources: &'a [R]) -> Self {
-        let mut index = Self { names: HashMap::new(), providers_of_accounts: HashMap::new(), items_of_books: HashMap::new() };
+        let mut index = Self {
+            names: HashMap::new(),
+            providers_of_accounts: HashMap::new(),
+            items_of_books: HashMap::new(),
+            models_of_authors: HashMap::new(),
+        };
         for resource in resources.iter().map(Borrow::borrow) {
             let name = name_of(resource);
             if let Some(kind) = Kind::of(resource) {
@@ -176,17 +196,30 @@ impl<'a> Index<'a> {
                 Some(Spec::PriceBook(book)) => {
                     index.items_of_books.entry(name).or_default().extend(book.entries.iter().map(|entry| entry.item.as_str()));
                 }
+                Some(Spec::Model(_)) => {
+                    if let Some(author) = author_of(name) {
+                        index.models_of_authors.entry(author).or_default().push(name);
+                    }
+                }
                 _ => {}
             }
         }
         index
     }
 
-    fn has(&self, kind: Kind, name: &str) -> bool {
+    pub(super) fn has(&self, kind: Kind, name: &str) -> bool {
         self.names.get(&kind).is_some_and(|names| names.contains(name))
     }
 
-    fn names(&self, kind: Kind) -> impl Iterator<Item = &'a str> {
+    pub(super) fn names(&self, kind: Kind) -> impl Iterator<Item = &'a str> {
         self.names.get(&kind).into_iter().flatten().copied()
+    }
+
+    pub(super) fn models_of(&self, author: &str) -> impl Iterator<Item = &'a str> {
+        self.models_of_authors.get(author).into_iter().flatten().copied()
+    }
+
+    pub(super) fn authors(&self) -> impl Iterator<Item = &'a str> {
+        self.models_of_authors.keys().copied()
     }
 }

@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
-use waybill_proto::model::v1::{Endpoint, Metadata, Model, Provider, ProviderAccount, Resource, SecretHeader, SecretRef, resource::Spec};
+use waybill_proto::model::v1::{
+    ApiKey, Endpoint, Guardrail, Metadata, Model, Provider, ProviderAccount, Resource, SecretHeader, SecretRef, Workspace, resource::Spec,
+};
 
 use super::compile;
 use crate::{
+    guardrail::{closed, is_closed},
     resource::Kind,
     snapshot::{Credential, Found, Secret},
     world::World,
@@ -138,4 +141,107 @@ fn reasoning_controls_reach_the_snapshot_in_order() {
         let got: Vec<_> = compiled.snapshot.endpoints().iter().map(|endpoint| endpoint.reasoning_controls.join(" ")).collect();
         assert_eq!(got, [expected]);
     }
+}
+
+fn named(kind: &str, name: &str, spec: Spec) -> Arc<Resource> {
+    let metadata = Metadata { name: name.to_owned(), uid: format!("{kind}-{name}"), generation: 3, ..Metadata::default() };
+    Arc::new(Resource { metadata: Some(metadata), spec: Some(spec) })
+}
+
+/// Three keys: `a` and `b` in the workspace `w`, `b` of the member `ann`, `c` in the workspace `v`.
+fn keys() -> Vec<Arc<Resource>> {
+    let key = |number: u8, workspace: &str, member: &str| {
+        Spec::ApiKey(ApiKey {
+            workspace: workspace.to_owned(),
+            member: member.to_owned(),
+            hash: vec![number; 16].into(),
+            ..ApiKey::default()
+        })
+    };
+    let workspace = || Spec::Workspace(Workspace { org: "o".to_owned(), ..Workspace::default() });
+    vec![
+        named("workspace", "w", workspace()),
+        named("workspace", "v", workspace()),
+        named("key", "a", key(1, "w", "")),
+        named("key", "b", key(2, "w", "ann")),
+        named("key", "c", key(3, "v", "")),
+    ]
+}
+
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The Guardrails of each of the three keys, and `!` with the name of one that closes it.
+fn held(compiled: &super::Compiled) -> [String; 3] {
+    [1_u8, 2, 3].map(|number| {
+        let bounds = &compiled.snapshot.key(&[number; 16]).expect("a key").bounds;
+        let names = bounds.guardrails.iter().map(|guardrail| guardrail.name.to_string());
+        let closed = bounds.unusable.iter().map(|name| format!("!{name}"));
+        names.chain(closed).collect::<Vec<_>>().join(" ")
+    })
+}
+
+#[test]
+fn the_guardrails_of_a_key_are_those_of_its_workspace_its_member_and_its_own() {
+    let guardrail = |name: &str, workspaces: &[&str], members: &[&str], api_keys: &[&str]| {
+        let spec = Guardrail { workspaces: texts(workspaces), members: texts(members), api_keys: texts(api_keys), ..Guardrail::default() };
+        named("guardrail", name, Spec::Guardrail(spec))
+    };
+    let mut resources = keys();
+    resources.extend([
+        guardrail("nobody", &[], &["", "eve"], &[]),
+        guardrail("all", &["v", "w"], &["ann"], &["a", "a"]),
+        guardrail("one", &[], &[], &["c"]),
+        guardrail("ann", &[], &["ann"], &[]),
+    ]);
+    let compiled = compile(&World::new(1, resources), &secrets);
+    assert_eq!(compiled.rejected, []);
+    assert_eq!(held(&compiled), ["all", "all ann", "all one"]);
+    let names: Vec<_> = compiled.snapshot.guardrails().iter().map(|guardrail| (&*guardrail.name, guardrail.index)).collect();
+    assert_eq!(names, [("all", 0), ("ann", 1), ("nobody", 2), ("one", 3)]);
+    assert_eq!(held(&compile(&World::new(1, keys()), &secrets)), ["", "", ""]);
+}
+
+#[test]
+fn keys_with_the_same_guardrails_share_their_bounds() {
+    let mut resources = keys();
+    resources.push(named("guardrail", "g", Spec::Guardrail(Guardrail { workspaces: texts(&["w"]), ..Guardrail::default() })));
+    let compiled = compile(&World::new(1, resources), &secrets);
+    let bounds = |number: u8| &compiled.snapshot.key(&[number; 16]).expect("a key").bounds;
+    assert!(Arc::ptr_eq(bounds(1), bounds(2)) && !Arc::ptr_eq(bounds(1), bounds(3)));
+}
+
+#[test]
+fn a_guardrail_that_cannot_be_compiled_closes_its_scope() {
+    type Break = fn(&mut Guardrail);
+    let rows: [(Break, &str, &str); 7] = [
+        (|spec| spec.allowed_models = texts(&["lab/*", "*"]), "bad_pattern", "allowedModels"),
+        (|spec| spec.ignored_models = texts(&["lab/*", ""]), "bad_pattern", "ignoredModels"),
+        (|spec| spec.allowed_providers = texts(&["p", ""]), "bad_pattern", "allowedProviders"),
+        (|spec| spec.ignored_providers = texts(&[""]), "bad_pattern", "ignoredProviders"),
+        (|spec| spec.max_prompt_price = "cheap".to_owned(), "bad_price", "maxPromptPrice"),
+        (|spec| spec.max_completion_price = "1e3".to_owned(), "bad_price", "maxCompletionPrice"),
+        (|spec| spec.on_error = 9, "unknown_value", "onError"),
+    ];
+    for (break_it, code, field) in rows {
+        let mut spec = Guardrail { workspaces: texts(&["w"]), api_keys: texts(&["a"]), ..Guardrail::default() };
+        break_it(&mut spec);
+        let good = Guardrail { workspaces: texts(&["w", "v"]), ..Guardrail::default() };
+        let broken = named("guardrail", "broken", Spec::Guardrail(spec));
+        let mut resources = keys();
+        resources.extend([Arc::clone(&broken), named("guardrail", "good", Spec::Guardrail(good))]);
+        let compiled = compile(&World::new(1, resources.clone()), &secrets);
+        let faults: Vec<_> = compiled.rejected.iter().map(|fault| (fault.kind, &*fault.name, fault.code, fault.field)).collect();
+        assert_eq!(faults, [(Kind::Guardrail, "broken", code, field)]);
+        assert_eq!(held(&compiled), ["good !broken", "good !broken", "good"], "{field}");
+        // What stands in its place closes the same scope, and is no fault of its own.
+        assert!(!is_closed(&broken));
+        let instead = closed(&broken).expect("a Guardrail");
+        assert!(is_closed(&instead));
+        resources[5] = Arc::new(instead);
+        let compiled = compile(&World::new(1, resources), &secrets);
+        assert_eq!((held(&compiled), compiled.rejected), (["good !broken", "good !broken", "good"].map(str::to_owned), vec![]));
+    }
+    assert_eq!(closed(&keys()[0]), None);
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use waybill_proto::model::v1::{
-    ApiKey, Endpoint, Metadata, Model, Org, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy, SecretRef,
-    Workspace, resource::Spec,
+    ApiKey, Endpoint, Guardrail, Metadata, Model, Org, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, RoutePolicy,
+    SecretRef, Workspace, resource::Spec,
 };
 
 use super::{Document, Fault, Shown, locate, read, write};
@@ -408,6 +408,17 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         (texts(), texts(), text(), any::<u32>(), text()).prop_map(|(order, only, sort, max_attempts, max_prompt_price)| Spec::RoutePolicy(
             RoutePolicy { order, only, sort, max_attempts, max_prompt_price, ..RoutePolicy::default() }
         )),
+        (texts(), texts(), texts(), 0..3_i32, text(), any::<bool>()).prop_map(
+            |(workspaces, members, allowed_models, on_error, max_prompt_price, zero_data_retention)| Spec::Guardrail(Guardrail {
+                workspaces,
+                members,
+                allowed_models,
+                on_error,
+                max_prompt_price,
+                zero_data_retention,
+                ..Guardrail::default()
+            })
+        ),
         (text(), text(), prop::collection::vec(entry, 0..3)).prop_map(|(currency, source, entries)| Spec::PriceBook(PriceBook {
             currency,
             source,
