@@ -1,4 +1,5 @@
-//! What the tree promises about itself, checked from the manifests and the source.
+//! What the tree promises about itself, checked from the manifests, the source and the samples.
 
 mod imports;
+mod samples;
 mod source;

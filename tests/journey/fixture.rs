@@ -14,6 +14,7 @@ use waybill_meter::{Options, Spool, tally::orphan_of};
 use waybill_model::{
     compile::compile,
     key::{Pepper, generate},
+    resource::Kind as ResourceKind,
     snapshot::{Secret, Snapshot},
     world::World,
 };
@@ -93,13 +94,23 @@ impl Fixture {
 
     /// The same with the dialect of that provider.
     pub fn speaking(limits: Limits, beside: Option<(&str, &str)>) -> Self {
+        Self::bounded(limits, beside, &[])
+    }
+
+    /// With Guardrails. One that cannot be compiled may be among them.
+    pub fn guarded(guardrails: &[(&str, wire::Guardrail)]) -> Self {
+        Self::bounded(Limits::default(), None, guardrails)
+    }
+
+    fn bounded(limits: Limits, beside: Option<(&str, &str)>, guardrails: &[(&str, wire::Guardrail)]) -> Self {
         let sandbox = Sandbox::spawn_thread(SandboxOptions { records: Keep::Memory, ..SandboxOptions::default() }).expect("a sandbox");
         let folder = tempfile::tempdir().expect("a folder");
         let key = generate(true, [7; 20]);
         let pepper = Pepper::new(1, &[9; 32]);
-        let world = world(&sandbox, &pepper, &key, beside);
+        let world = world(&sandbox, &pepper, &key, beside, guardrails);
         let compiled = compile(&world, &|_| Some(Secret::new("sandbox-secret")));
-        assert!(compiled.rejected.is_empty(), "{:?}", compiled.rejected);
+        let others: Vec<_> = compiled.rejected.iter().filter(|fault| fault.kind != ResourceKind::Guardrail).collect();
+        assert!(others.is_empty(), "{others:?}");
         let (spool, _) =
             Spool::start(Options { max_end_bytes: 4096, ..Options::new(folder.path()) }, [0; 16], |intent| orphan_of(intent.payload))
                 .expect("a spool");
@@ -162,7 +173,7 @@ impl Fixture {
     }
 }
 
-fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<(&str, &str)>) -> World {
+fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<(&str, &str)>, guardrails: &[(&str, wire::Guardrail)]) -> World {
     let here = sandbox.base_url().to_string();
     let nowhere = format!("http://{}/v1", sandbox.refusing_addr());
     let mut resources = vec![
@@ -174,6 +185,7 @@ fn world(sandbox: &Sandbox, pepper: &Pepper, key: &str, beside: Option<(&str, &s
         ),
         resource("prices", Spec::PriceBook(prices())),
     ];
+    resources.extend(guardrails.iter().map(|(name, spec)| resource(name, Spec::Guardrail(spec.clone()))));
     let mut providers = vec![
         ("here", here.as_str(), wire::HangUp::Drain, "openai"),
         ("cancelling", here.as_str(), wire::HangUp::Cancel, "openai"),

@@ -3,6 +3,7 @@
 //! # Layout
 //! - `fixture`: a proxy, the sandbox, a configuration, a key. `answers`: what callers see. `bills`: what is in the spool then.
 //! - `dialects`: callers and providers who speak different ones.
+//! - `guardrails`: what a key may not call.
 //! - `lies`: providers that say what is not so.
 //! - `silence`: providers and callers who say too little.
 
@@ -10,5 +11,6 @@ mod answers;
 mod bills;
 mod dialects;
 mod fixture;
+mod guardrails;
 mod lies;
 mod silence;

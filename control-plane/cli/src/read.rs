@@ -4,7 +4,7 @@ use serde_json::json;
 use waybill_model::resource::{Kind, metadata};
 use waybill_proto::{
     admin::v1::{GetRequest, ListRequest},
-    model::v1::{Resource, SecretRef, resource::Spec},
+    model::v1::{Guardrail, Resource, SecretRef, resource::Spec},
 };
 
 use crate::{
@@ -90,9 +90,17 @@ fn about(resource: &Resource) -> String {
             format!("{} at {} as {}{state}", endpoint.model, endpoint.provider, endpoint.provider_model)
         }
         Some(Spec::RoutePolicy(policy)) => format!("sort {}, only [{}]", or(&policy.sort, "weighted"), policy.only.join(", ")),
-        Some(Spec::Guardrail(guardrail)) => or_dash(&guardrail.description),
+        Some(Spec::Guardrail(guardrail)) => format!("{}; {}", scope(guardrail), or_dash(&guardrail.description)),
         Some(Spec::PriceBook(book)) => format!("{} entries as of {}", book.entries.len(), or_dash(&book.as_of)),
     }
+}
+
+/// For whom a Guardrail holds.
+fn scope(guardrail: &Guardrail) -> String {
+    let scopes = [("workspace", &guardrail.workspaces), ("member", &guardrail.members), ("key", &guardrail.api_keys)];
+    let named = scopes.into_iter().flat_map(|(what, names)| names.iter().map(move |name| format!("{what} {name}")));
+    let named: Vec<String> = named.collect();
+    if named.is_empty() { "for nobody yet".to_owned() } else { format!("for {}", named.join(", ")) }
 }
 
 /// Where a secret lies.

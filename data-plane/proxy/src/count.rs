@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use waybill_dialect::{Call, Dialect, ErrorBody, ErrorHeaders, ErrorType, classify, read_count_request, rewrite};
 use waybill_front::{Reply, json_answer};
-use waybill_model::{id::GenerationId, snapshot::Endpoint};
+use waybill_guard::Guard;
+use waybill_model::{id::GenerationId, price::Tariff, snapshot::Endpoint};
 use waybill_route::{Plan, Refusal, Wishes, plan};
 use waybill_upstream::{Exchange, Payload, Progress};
 
@@ -19,8 +20,9 @@ use crate::{
     attempts::limits_of,
     carriage::target,
     failing::ERROR_BYTES,
+    guarded::refusal_error,
     outbound::{self, Caller, Wanted},
-    stack::{Names, let_in, refusal_error, taken},
+    stack::{Names, let_in, taken},
     worker::Worker,
 };
 
@@ -51,11 +53,13 @@ pub(crate) async fn answer(worker: &Rc<Worker>, generation: GenerationId, header
     let planned = |dialects: &'static [&'static str]| -> Result<Plan, Refusal> {
         let wishes = Wishes { dialects, ..names.wishes(&call) };
         let seed = worker.random();
-        worker.with_health(|health| plan(&wishes, &snapshot, &workspace.policy, health, worker.unix_ms(), seed))
+        let guard = Guard::new(&key.bounds, wishes.least_input_tokens);
+        let filter = |endpoint: &Endpoint, tariff: Option<&Tariff>| guard.endpoint(endpoint, tariff);
+        worker.with_health(|health| plan(&wishes, &snapshot, &workspace.policy, &filter, health, worker.unix_ms(), seed))
     };
     match planned(&["anthropic"]) {
         Ok(plan) => Count { worker, generation, headers, call, body }.ask_all(&plan).await,
-        Err(refusal) if planned(names.dialects).is_err() => Err(refusal_error(&refusal)),
+        Err(refusal) if planned(names.dialects).is_err() => Err(refusal_error(&refusal, &names.wishes(&call), &key.bounds, &snapshot)),
         Err(_) => Ok(estimate(&body)),
     }
 }

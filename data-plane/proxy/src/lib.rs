@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`Proxy`], [`Settings`]: start and stop. `worker`: what one thread owns.
-//! - `stack`: from a request to its answer; the only file that joins the rooms. `surface`: paths. `models`, `account`, `count`: answers that are not
+//! - `stack`: from a request to its answer; the only file that joins the rooms. `guarded`: what the Guardrails of a key come to. `surface`: paths. `models`, `account`, `count`: answers that are not
 //!   calls.
 //! - `attempts`: one after another until one answers; `answering`: the one that does; `failing`: those that do not. `attempt`: from the intent to
 //!   the one end. `flight`: an attempt under way, and what becomes of it when its caller goes; `trouble`: how one ends that does not end well. `relay`:
@@ -30,6 +30,7 @@ mod counters;
 mod deadline;
 mod failing;
 mod flight;
+mod guarded;
 mod models;
 mod outbound;
 mod refusals;

@@ -1,9 +1,11 @@
-//! `GET models` and the endpoints of a model, in one shape that OpenAI's, OpenRouter's and Anthropic's clients read.
+//! `GET models` and the endpoints of a model, in one shape that OpenAI's, OpenRouter's and Anthropic's clients read. Only what the Guardrails of the
+//! key let through is shown: who chooses from a list must not choose what is refused.
 
 use std::ops::Range;
 
 use serde_json::{Value, json};
 use waybill_dialect::{ErrorBody, ErrorType};
+use waybill_guard::Guard;
 use waybill_model::{
     meter::Meter,
     money::print_usd,
@@ -12,7 +14,7 @@ use waybill_model::{
 };
 use waybill_route::{Standing, WHOLE_PERMILLE, Why};
 
-use crate::surface::unescaped;
+use crate::{guarded::open_endpoints, surface::unescaped};
 
 /// Which models of the list are asked for; Anthropic's clients page.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -61,14 +63,14 @@ impl Page {
     }
 }
 
-/// The models that have an endpoint in service, or a page of them.
-pub(crate) fn list(snapshot: &Snapshot, page: &Page, now_unix_ms: i64) -> Value {
-    let models: Vec<&Model> = snapshot.models().iter().filter(|model| in_service(model).next().is_some()).collect();
+/// The models that have an endpoint in service that the key may call, or a page of them.
+pub(crate) fn list(snapshot: &Snapshot, guard: Guard<'_>, page: &Page, now_unix_ms: i64) -> Value {
+    let models: Vec<&Model> = snapshot.models().iter().filter(|model| open_endpoints(model, guard, now_unix_ms).next().is_some()).collect();
     let ids: Vec<&str> = models.iter().map(|model| &*model.name).collect();
     let range = page.range(&ids);
     let has_more = if page.before.is_some() { range.start > 0 } else { range.end < ids.len() };
     let shown = ids.get(range.clone()).unwrap_or_default();
-    let data: Vec<Value> = models.iter().skip(range.start).take(range.len()).map(|model| one(model, now_unix_ms)).collect();
+    let data: Vec<Value> = models.iter().skip(range.start).take(range.len()).map(|model| one(model, guard, now_unix_ms)).collect();
     json!({
         "object": "list", "total_count": models.len(), "links": { "next": null }, "data": data,
         "has_more": has_more, "first_id": shown.first(), "last_id": shown.last(),
@@ -76,8 +78,8 @@ pub(crate) fn list(snapshot: &Snapshot, page: &Page, now_unix_ms: i64) -> Value 
 }
 
 /// One model.
-pub(crate) fn one(model: &Model, now_unix_ms: i64) -> Value {
-    let mut endpoints: Vec<&Endpoint> = in_service(model).collect();
+pub(crate) fn one(model: &Model, guard: Guard<'_>, now_unix_ms: i64) -> Value {
+    let mut endpoints: Vec<&Endpoint> = open_endpoints(model, guard, now_unix_ms).collect();
     // The price shown is that of the cheapest endpoint, as the weighted choice favours it.
     endpoints.sort_by_key(|endpoint| {
         endpoint.tariff(now_unix_ms).map_or(i64::MAX, |tariff| tariff.headline().0.saturating_add(tariff.headline().1))
@@ -117,8 +119,8 @@ pub(crate) fn one(model: &Model, now_unix_ms: i64) -> Value {
 }
 
 /// One model in OpenRouter's frame.
-pub(crate) fn one_as_data(model: &Model, now_unix_ms: i64) -> Value {
-    json!({ "data": one(model, now_unix_ms) })
+pub(crate) fn one_as_data(model: &Model, guard: Guard<'_>, now_unix_ms: i64) -> Value {
+    json!({ "data": one(model, guard, now_unix_ms) })
 }
 
 /// How an endpoint does, as far as this proxy knows.
@@ -150,7 +152,7 @@ impl Doing {
 }
 
 /// The endpoints of a model. `causes` adds why an endpoint does not get its whole share.
-pub(crate) fn endpoints(model: &Model, causes: bool, now_unix_ms: i64, doing: impl Fn(&Endpoint) -> Doing) -> Value {
+pub(crate) fn endpoints(model: &Model, guard: Guard<'_>, causes: bool, now_unix_ms: i64, doing: impl Fn(&Endpoint) -> Doing) -> Value {
     let shown = |endpoint| {
         let doing = doing(endpoint);
         let mut shown = endpoint_of(model, endpoint, &doing, now_unix_ms);
@@ -159,7 +161,7 @@ pub(crate) fn endpoints(model: &Model, causes: bool, now_unix_ms: i64, doing: im
         }
         shown
     };
-    let endpoints: Vec<Value> = in_service(model).map(shown).collect();
+    let endpoints: Vec<Value> = open_endpoints(model, guard, now_unix_ms).map(shown).collect();
     json!({ "data": {
         "id": model.name,
         "name": model.display_name,
@@ -197,10 +199,6 @@ fn endpoint_of(model: &Model, endpoint: &Endpoint, doing: &Doing, now_unix_ms: i
         "latency_last_30m": null,
         "throughput_last_30m": null,
     })
-}
-
-fn in_service(model: &Model) -> impl Iterator<Item = &Endpoint> {
-    model.endpoints.iter().map(|endpoint| &**endpoint).filter(|endpoint| !endpoint.disabled)
 }
 
 fn architecture(model: &Model) -> Value {

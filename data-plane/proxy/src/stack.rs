@@ -7,8 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, re
 use hyper::body::Incoming;
 use waybill_dialect::{Call, DataCollection, Dialect, ErrorBody, ErrorType, Need, Sort, read_request};
 use waybill_front::{BodyFault, Denied, Reply, authenticate, error_answer, json_answer, read_body};
+use waybill_guard::Guard;
 use waybill_model::{
     id::GenerationId,
+    price::Tariff,
     snapshot::{ApiKey, Endpoint, Found, Model, Snapshot},
 };
 use waybill_proto::usage::v1::Decision;
@@ -20,6 +22,7 @@ use crate::{
     attempts::{self, Accepted, limits_of},
     books::Owner,
     count,
+    guarded::{closed_error, forbidden_error, refusal_error},
     models::{self, Doing},
     outbound,
     refusals::Refused,
@@ -82,11 +85,19 @@ fn stamped(dialect: Dialect, generation: GenerationId, outcome: Result<Response<
     response
 }
 
+/// A model that the key may call, and what else it may.
+fn open_model<'a>(snapshot: &'a Snapshot, key: &'a ApiKey, name: &str) -> Result<(&'a Model, Guard<'a>), ErrorBody> {
+    let (model, guard) = (found(snapshot, name)?, Guard::new(&key.bounds, 0));
+    guard.models(&[model]).map_err(|forbidden| forbidden_error(&forbidden))?;
+    Ok((model, guard))
+}
+
 /// Answers what is not a call.
 async fn ask(worker: &Worker, surface: Surface, question: Question<'_>, parts: &Parts) -> Result<Reply, ErrorBody> {
-    let shown = |name: &str, show: fn(&Model, i64) -> serde_json::Value| {
-        let (snapshot, _) = let_in(worker, &parts.headers)?;
-        found(&snapshot, name).map(|model| ok(show(model, worker.unix_ms()).to_string()))
+    let shown = |name: &str, show: fn(&Model, Guard<'_>, i64) -> serde_json::Value| {
+        let (snapshot, key) = let_in(worker, &parts.headers)?;
+        let (model, guard) = open_model(&snapshot, &key, name)?;
+        Ok(ok(show(model, guard, worker.unix_ms()).to_string()))
     };
     let query = parts.uri.query().unwrap_or_default();
     match question {
@@ -101,13 +112,13 @@ async fn ask(worker: &Worker, surface: Surface, question: Question<'_>, parts: &
 
 /// On `/api/v1` OpenRouter's schema is kept to the letter; `/v1`, where no vendor has such a path, says why as well.
 fn endpoints(worker: &Worker, surface: Surface, name: &str, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
-    let (snapshot, _) = let_in(worker, headers)?;
-    let (model, now_unix_ms) = (found(&snapshot, name)?, worker.unix_ms());
+    let (snapshot, key) = let_in(worker, headers)?;
+    let ((model, guard), now_unix_ms) = (open_model(&snapshot, &key, name)?, worker.unix_ms());
     let doing = |endpoint: &Endpoint| Doing {
         standing: worker.with_health(|health| health.standing(endpoint, now_unix_ms)),
         uptimes: worker.sightings().uptimes(&endpoint.name, [Span::Minutes5, Span::Minutes30, Span::Day], now_unix_ms),
     };
-    Ok(ok(models::endpoints(model, surface == Surface::Vendor, now_unix_ms, doing).to_string()))
+    Ok(ok(models::endpoints(model, guard, surface == Surface::Vendor, now_unix_ms, doing).to_string()))
 }
 
 fn ok(body: impl Into<Bytes>) -> Reply {
@@ -144,6 +155,7 @@ pub(crate) fn let_in(worker: &Worker, headers: &HeaderMap) -> Result<(Arc<Snapsh
     if worker.is_denied(&key.uid) {
         return Err(Denied::Disabled.error());
     }
+    Guard::open(&key.bounds).map_err(|closed| closed_error(&closed))?;
     Ok((snapshot, key))
 }
 
@@ -171,9 +183,9 @@ fn owner(key: &ApiKey) -> Result<Owner, ErrorBody> {
 
 /// Only Anthropic's clients page; to the others a limit would look like all there is.
 fn list(worker: &Worker, headers: &HeaderMap, query: &str) -> Result<Reply, ErrorBody> {
-    let (snapshot, _) = let_in(worker, headers)?;
+    let (snapshot, key) = let_in(worker, headers)?;
     let page = if headers.contains_key(outbound::ANTHROPIC_VERSION) { models::Page::of_query(query)? } else { models::Page::default() };
-    Ok(ok(models::list(&snapshot, &page, worker.unix_ms()).to_string()))
+    Ok(ok(models::list(&snapshot, Guard::new(&key.bounds, 0), &page, worker.unix_ms()).to_string()))
 }
 
 async fn own_key(worker: &Worker, headers: &HeaderMap) -> Result<Reply, ErrorBody> {
@@ -313,31 +325,18 @@ pub(crate) fn planned_at_home(worker: &Worker, accepted: &Accepted) -> Option<(w
 }
 
 fn routed(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64) -> Result<(waybill_route::Plan, Decision), Refusal> {
-    let plan = worker.with_health(|health| plan(wishes, &accepted.snapshot, &accepted.workspace.policy, health, worker.unix_ms(), seed))?;
+    let guard = Guard::new(&accepted.key.bounds, wishes.least_input_tokens);
+    let filter = |endpoint: &Endpoint, tariff: Option<&Tariff>| guard.endpoint(endpoint, tariff);
+    let plan = worker
+        .with_health(|health| plan(wishes, &accepted.snapshot, &accepted.workspace.policy, &filter, health, worker.unix_ms(), seed))?;
     let decision = plan.record.decision(&accepted.snapshot, wishes, worker.deny_epoch());
     Ok((plan, decision))
-}
-
-/// Why nothing can be tried, for the caller.
-pub(crate) fn refusal_error(refusal: &Refusal) -> ErrorBody {
-    let error_type = ErrorType::from_name(refusal.error_type()).unwrap_or(ErrorType::NotFound);
-    let said = refusal.to_string();
-    let said = if said.ends_with('?') { said } else { format!("{said}.") };
-    let mut error = ErrorBody::new(error_type, said).with("availability_code", refusal.code().name());
-    if refusal.retryable() {
-        error = error.with_status(503).with_retry_after(10);
-    }
-    let excluded_by = refusal.excluded_by();
-    if !excluded_by.is_empty() {
-        error = error.with("excluded_by", excluded_by.join(","));
-    }
-    error
 }
 
 /// Nothing can be tried: the caller is told why, and `explain` remembers for a while.
 fn refuse(worker: &Worker, accepted: &Accepted, wishes: &Wishes<'_>, seed: u64, refusal: &Refusal) -> ErrorBody {
     worker.counters.refusals.add(1);
-    let error = refusal_error(refusal);
+    let error = refusal_error(refusal, wishes, &accepted.key.bounds, &accepted.snapshot);
     let decision = match refusal {
         Refusal::NoEndpoints(none) => none.record.decision(&accepted.snapshot, wishes, worker.deny_epoch()),
         _ => Decision { revision: accepted.snapshot.revision, deny_epoch: worker.deny_epoch(), seed, ..Decision::default() },

@@ -81,7 +81,8 @@ pub(crate) fn dialect(path: &str, headers: &HeaderMap) -> Dialect {
 
 fn question(rest: &str) -> Option<Question<'_>> {
     match rest {
-        "models" => Some(Question::Models),
+        // OpenRouter has a list of what the key may call beside that of all there is; here every list is the former.
+        "models" | "models/user" => Some(Question::Models),
         "key" | "auth/key" => Some(Question::Key),
         "generation" => Some(Question::Generation),
         _ => of_model(rest),
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn paths_and_methods_lead_to_operations() {
-        let rows: [Row; 18] = [
+        let rows: [Row; 19] = [
             ("POST", "/v1/chat/completions", Ok((Surface::Vendor, Operation::ChatCompletions))),
             ("POST", "/api/v1/chat/completions", Ok((Surface::OpenRouter, Operation::ChatCompletions))),
             ("POST", "/v1/messages", Ok((Surface::Vendor, Operation::Messages))),
@@ -128,6 +129,7 @@ mod tests {
             ("POST", "/v1/messages/count_tokens", Ok((Surface::Vendor, Operation::CountTokens))),
             ("GET", "/v1/messages", Err(405)),
             ("GET", "/v1/models", Ok((Surface::Vendor, Operation::Ask(Question::Models)))),
+            ("GET", "/api/v1/models/user", Ok((Surface::OpenRouter, Operation::Ask(Question::Models)))),
             ("GET", "/v1/models/openai/gpt-4o", Ok((Surface::Vendor, Operation::Ask(Question::Model("openai/gpt-4o".into()))))),
             ("GET", "/v1/models/openai%2Fgpt-4o", Ok((Surface::Vendor, Operation::Ask(Question::Model("openai/gpt-4o".into()))))),
             ("GET", "/api/v1/model/openai/gpt-4o", Ok((Surface::OpenRouter, Operation::Ask(Question::ModelData("openai/gpt-4o".into()))))),

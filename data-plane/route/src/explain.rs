@@ -1,6 +1,7 @@
 //! A decision in the form that is spooled, and in words.
 
 use waybill_model::{
+    guardrail::{Breach, Rule},
     money::Picousd,
     snapshot::{Endpoint, Snapshot},
 };
@@ -28,7 +29,7 @@ impl Record {
         let candidates = named
             .filter_map(|candidate| {
                 let endpoint = snapshot.endpoints().get(candidate.endpoint as usize)?;
-                Some(candidate_of(endpoint, candidate.verdict, wishes))
+                Some(candidate_of(endpoint, candidate.verdict, snapshot, wishes))
             })
             .collect();
         let more = u32::try_from(more).unwrap_or(u32::MAX);
@@ -36,7 +37,7 @@ impl Record {
     }
 }
 
-fn candidate_of(endpoint: &Endpoint, verdict: Verdict, wishes: &Wishes<'_>) -> wire::Candidate {
+fn candidate_of(endpoint: &Endpoint, verdict: Verdict, snapshot: &Snapshot, wishes: &Wishes<'_>) -> wire::Candidate {
     let name = str::to_owned(&endpoint.name);
     match verdict {
         Verdict::Planned { rank, share_ppm, behind } => wire::Candidate {
@@ -45,22 +46,23 @@ fn candidate_of(endpoint: &Endpoint, verdict: Verdict, wishes: &Wishes<'_>) -> w
             rank,
             score: u64::from(share_ppm),
             // It is tried, but after those that nothing is said against.
-            detail: behind.map(|loss| detail(loss, endpoint, wishes)).unwrap_or_default(),
+            detail: behind.map(|loss| detail(loss, endpoint, snapshot, wishes)).unwrap_or_default(),
         },
         Verdict::Lost(loss) => wire::Candidate {
             endpoint: name,
             reason: loss.reason().into(),
             rank: 0,
             score: loss.limit(),
-            detail: detail(loss, endpoint, wishes),
+            detail: detail(loss, endpoint, snapshot, wishes),
         },
     }
 }
 
 /// What exactly an endpoint lost by, as the end of the sentence "this endpoint …".
-pub fn detail(loss: Loss, endpoint: &Endpoint, wishes: &Wishes<'_>) -> String {
+pub fn detail(loss: Loss, endpoint: &Endpoint, snapshot: &Snapshot, wishes: &Wishes<'_>) -> String {
     let provider = &endpoint.provider.name;
     match loss {
+        Loss::Guardrail(breach) => shut_out(breach, endpoint, snapshot),
         Loss::Disabled => "is out of service".to_owned(),
         Loss::NoSecret => "has no credential in this proxy".to_owned(),
         Loss::Dialect => {
@@ -101,6 +103,23 @@ pub fn detail(loss: Loss, endpoint: &Endpoint, wishes: &Wishes<'_>) -> String {
         Loss::NoFallbacks => "stands behind the only attempt, for provider.allow_fallbacks is false".to_owned(),
         Loss::PolicyNoFallbacks => "stands behind the only attempt that the workspace's policy allows".to_owned(),
         Loss::MaxAttempts { most } => format!("stands behind the {most} attempts that a request may have"),
+    }
+}
+
+fn shut_out(Breach { guardrail, rule }: Breach, endpoint: &Endpoint, snapshot: &Snapshot) -> String {
+    let name = snapshot.guardrails().get(guardrail as usize).map(|guardrail| &*guardrail.name).unwrap_or_default();
+    let whose = format!("the Guardrail `{name}`");
+    let (model, provider, field) = (&endpoint.model, &endpoint.provider.name, rule.field());
+    match rule {
+        Rule::AllowedModels => format!("serves `{model}`, which is not in {field} of {whose}"),
+        Rule::IgnoredModels => format!("serves `{model}`, which is in {field} of {whose}"),
+        Rule::AllowedProviders => format!("is of `{provider}`, which is not in {field} of {whose}"),
+        Rule::IgnoredProviders => format!("is of `{provider}`, which is in {field} of {whose}"),
+        Rule::MaxPromptPrice { price, limit } => dearer("prompt", price, limit, &whose, " per million tokens"),
+        Rule::MaxCompletionPrice { price, limit } => dearer("completion", price, limit, &whose, " per million tokens"),
+        Rule::UnpricedPrompt | Rule::UnpricedCompletion => format!("has no price in force, so {field} of {whose} cannot be kept"),
+        Rule::ZeroDataRetention => format!("is not known to keep nothing of the prompt, and {whose} wants {field}"),
+        Rule::NoTraining => format!("may train on prompts, and {whose} wants {field}"),
     }
 }
 

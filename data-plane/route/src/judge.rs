@@ -1,24 +1,23 @@
 //! The hard filters: whether one endpoint can take the request at all.
 //!
-//! The first filter that fails gives the reason. Their order is that of the remedy: what the operator set up, what the policy allows, which
-//! providers the caller allows, what the endpoint can do, what it costs.
+//! The first filter that fails gives the reason. Their order is that of the remedy: what the Guardrails of the key shut out, what the operator set
+//! up, what the policy allows, which providers the caller allows, what the endpoint can do, what it costs.
 
 use waybill_model::{
+    guardrail::Filter,
     meter::Meter,
+    pattern::{any_names, place},
     price::Tariff,
     snapshot::{Credential, Endpoint, Model, RoutePolicy},
 };
 
-use crate::{
-    loss::Loss,
-    pattern::{any_names, place},
-    wishes::Wishes,
-};
+use crate::{loss::Loss, wishes::Wishes};
 
 /// What an endpoint is judged by, besides itself.
 pub struct Court<'a> {
     pub wishes: &'a Wishes<'a>,
     pub policy: &'a RoutePolicy,
+    pub guard: Filter<'a>,
 }
 
 /// Parameters that are preferred where some endpoint supports them, in falling weight: an answer that ignores them is a wrong answer
@@ -31,6 +30,7 @@ impl Court<'_> {
     /// # Errors
     /// The first filter it does not pass.
     pub fn judge(&self, model: &Model, endpoint: &Endpoint, tariff: Option<&Tariff>) -> Result<(), Loss> {
+        (self.guard)(endpoint, tariff).map_err(Loss::Guardrail)?;
         self.in_service(endpoint)?;
         self.allowed(endpoint)?;
         self.data_policy(endpoint)?;

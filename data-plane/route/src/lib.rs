@@ -1,10 +1,11 @@
 //! Routing: from what a caller wishes to the ordered attempts, with a reason for every endpoint that was looked at.
 //!
 //! Pure: the snapshot, the health of the endpoints, the time and the seed are arguments, so the same inputs give the same plan on every
-//! machine. It knows no dialect; the caller fills [`Wishes`] from the neutral form of the request.
+//! machine. It knows no dialect; the caller fills [`Wishes`] from the neutral form of the request. It knows no Guardrail either: what those of
+//! the key say of an endpoint comes as a [`Filter`](waybill_model::guardrail::Filter).
 //!
 //! # Layout
-//! - `wishes`: what the caller asks for. `resolve`: names → models. `pattern`: how a provider is named in a preference.
+//! - `wishes`: what the caller asks for. `resolve`: names → models.
 //! - `loss`: why an endpoint is not tried. `judge`: the hard filters. `choice`: the order among those that pass.
 //! - `plan`: the one public verb, and its outcome. `explain`: the outcome as the record that is spooled, and as words.
 //! - `refusal`: what is said when nothing can be tried.
@@ -27,7 +28,6 @@ mod judge;
 mod lag;
 mod loss;
 mod outcome;
-mod pattern;
 mod plan;
 mod refusal;
 mod resolve;

@@ -1,5 +1,6 @@
 //! Why an endpoint is not tried. Numbers only, so that judging builds no text; `explain` has the words.
 
+use waybill_model::guardrail::{Breach, Rule};
 use waybill_proto::usage::v1::Reason;
 
 use crate::{advice::Ejected, health::Why};
@@ -10,6 +11,8 @@ use crate::{advice::Ejected, health::Why};
 /// of the wish is not supported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Loss {
+    /// A Guardrail of the key shuts it out.
+    Guardrail(Breach),
     /// Out of service by the operator.
     Disabled,
     /// The account's secret is not to be had in this process.
@@ -77,6 +80,8 @@ pub enum Cause {
     Wish,
     /// What the operator has set up.
     Setup,
+    /// What the operator has forbidden.
+    Guardrail,
 }
 
 impl Loss {
@@ -84,6 +89,7 @@ impl Loss {
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
+            Self::Guardrail(_) => Reason::Guardrail,
             Self::Disabled => Reason::Disabled,
             Self::NoSecret => Reason::NoSecret,
             Self::Dialect => Reason::Dialect,
@@ -115,7 +121,10 @@ impl Loss {
             | Self::PolicyCompletionPrice { limit, .. }
             | Self::PromptPrice { limit, .. }
             | Self::CompletionPrice { limit, .. }
-            | Self::RequestPrice { limit, .. } => limit.unsigned_abs(),
+            | Self::RequestPrice { limit, .. }
+            | Self::Guardrail(Breach { rule: Rule::MaxPromptPrice { limit, .. } | Rule::MaxCompletionPrice { limit, .. }, .. }) => {
+                limit.unsigned_abs()
+            }
             Self::MaxAttempts { most } => most as u64,
             _ => 0,
         }
@@ -125,6 +134,7 @@ impl Loss {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Guardrail(Breach { rule, .. }) => guardrail_word(rule),
             Self::Disabled => "disabled",
             Self::NoSecret => "no_secret",
             Self::Dialect => "dialect",
@@ -147,8 +157,19 @@ impl Loss {
         }
     }
 
+    /// They lost for the same reason; only the numbers differ.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Guardrail(one), Self::Guardrail(other)) => {
+                one.guardrail == other.guardrail && std::mem::discriminant(&one.rule) == std::mem::discriminant(&other.rule)
+            }
+            _ => std::mem::discriminant(&self) == std::mem::discriminant(&other),
+        }
+    }
+
     pub(crate) const fn cause(self) -> Cause {
         match self {
+            Self::Guardrail(_) => Cause::Guardrail,
             Self::Disabled | Self::NoSecret | Self::Unpriced => Cause::Setup,
             _ => Cause::Wish,
         }
@@ -162,7 +183,10 @@ impl Loss {
             | Self::PolicyCompletionPrice { price, .. }
             | Self::PromptPrice { price, .. }
             | Self::CompletionPrice { price, .. }
-            | Self::RequestPrice { price, .. } => price.unsigned_abs(),
+            | Self::RequestPrice { price, .. }
+            | Self::Guardrail(Breach { rule: Rule::MaxPromptPrice { price, .. } | Rule::MaxCompletionPrice { price, .. }, .. }) => {
+                price.unsigned_abs()
+            }
             Self::InputModality { missing }
             | Self::OutputModality { missing }
             | Self::Parameters { missing }
@@ -170,5 +194,18 @@ impl Loss {
             _ => 0,
         };
         if distance(other) < distance(self) { other } else { self }
+    }
+}
+
+/// Words of `excluded_by` for the rules of Guardrails, in the manner of OpenRouter's.
+const fn guardrail_word(rule: Rule) -> &'static str {
+    match rule {
+        Rule::AllowedModels | Rule::IgnoredModels => "guardrail:models",
+        Rule::AllowedProviders | Rule::IgnoredProviders => "guardrail:providers",
+        Rule::MaxPromptPrice { .. } | Rule::MaxCompletionPrice { .. } | Rule::UnpricedPrompt | Rule::UnpricedCompletion => {
+            "guardrail:max_price"
+        }
+        Rule::ZeroDataRetention => "guardrail:zdr",
+        Rule::NoTraining => "guardrail:training",
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use waybill_model::{
+    guardrail::Filter,
+    pattern::place,
     price::Tariff,
     snapshot::{DEFAULT_MAX_ATTEMPTS, Endpoint, Model, RoutePolicy, Snapshot},
 };
@@ -13,7 +15,6 @@ use crate::{
     judge::{Court, missing_preferred, sets_preferred},
     lag::Lag,
     loss::Loss,
-    pattern::place,
     refusal::{NoEndpoints, Refusal},
     resolve::resolve,
     wishes::Wishes,
@@ -75,7 +76,7 @@ pub struct Plan {
     pub record: Record,
 }
 
-/// Plans the attempts of a request.
+/// Plans the attempts of a request. `guard` is what the Guardrails of the key say of an endpoint.
 ///
 /// # Errors
 /// A name that means no model or several, or no endpoint that passes every hard filter; it says why each lost.
@@ -83,12 +84,13 @@ pub fn plan(
     wishes: &Wishes<'_>,
     snapshot: &Snapshot,
     policy: &RoutePolicy,
+    guard: Filter<'_>,
     health: &Health,
     now_unix_ms: i64,
     seed: u64,
 ) -> Result<Plan, Refusal> {
     let models = resolve(wishes, snapshot)?;
-    let court = Court { wishes, policy };
+    let court = Court { wishes, policy, guard };
     let lag = Lag::of(health, now_unix_ms, seed);
     let mut hearing = Hearing::new(models.iter().map(|model| model.endpoints.len()).sum());
     for (position, model) in models.iter().enumerate() {

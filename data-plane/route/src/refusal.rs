@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use waybill_model::snapshot::{Model, Snapshot};
+use waybill_model::{
+    guardrail::Breach,
+    snapshot::{Model, Snapshot},
+};
 
 use crate::{
     explain::detail,
@@ -47,6 +50,8 @@ pub enum Code {
     ModelAmbiguous,
     /// The models have no endpoints at all.
     NoEndpoints,
+    /// The Guardrails of the key leave nothing of what was asked for.
+    GuardrailRestricted,
     /// The data policy asked for leaves nothing.
     PrivacyRestricted,
     /// What was asked for, together with the policy, leaves nothing.
@@ -63,6 +68,7 @@ impl Code {
             Self::ModelNotFound => "model_not_found",
             Self::ModelAmbiguous => "model_ambiguous",
             Self::NoEndpoints => "no_endpoints",
+            Self::GuardrailRestricted => "guardrail_restricted",
             Self::PrivacyRestricted => "privacy_restricted",
             Self::ConstraintFiltered => "constraint_filtered",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -100,10 +106,9 @@ impl NoEndpoints {
         for candidate in &record.candidates {
             let Verdict::Lost(loss) = candidate.verdict else { continue };
             let Some(endpoint) = snapshot.endpoints().get(candidate.endpoint as usize) else { continue };
-            let same = |known: &&mut Excluded| std::mem::discriminant(&known.loss) == std::mem::discriminant(&loss);
-            let Some(group) = excluded.iter_mut().find(same) else {
+            let Some(group) = excluded.iter_mut().find(|known| known.loss.is_alike(loss)) else {
                 let providers = vec![endpoint.provider.name.clone()];
-                excluded.push(Excluded { loss, count: 1, providers, detail: detail(loss, endpoint, wishes) });
+                excluded.push(Excluded { loss, count: 1, providers, detail: detail(loss, endpoint, snapshot, wishes) });
                 continue;
             };
             group.count += 1;
@@ -112,7 +117,7 @@ impl NoEndpoints {
             }
             if group.loss.nearer(loss) != group.loss {
                 group.loss = loss;
-                group.detail = detail(loss, endpoint, wishes);
+                group.detail = detail(loss, endpoint, snapshot, wishes);
             }
         }
         excluded.sort_by_key(|group| std::cmp::Reverse(group.count));
@@ -126,8 +131,14 @@ impl NoEndpoints {
     fn code(&self) -> Code {
         if self.excluded.is_empty() {
             Code::NoEndpoints
-        } else if self.all(|loss| loss.cause() == Cause::Setup) {
+        } else if self.all(|loss| loss.cause() == Cause::Guardrail) {
+            Code::GuardrailRestricted
+        } else if self.all(|loss| loss.cause() != Cause::Wish) {
+            // What the Guardrails leave is out of service.
             Code::TemporarilyUnavailable
+        } else if self.all(|loss| loss.cause() != Cause::Setup) && !self.all(|loss| loss.cause() == Cause::Wish) {
+            // What the Guardrails leave is not what was asked for.
+            Code::GuardrailRestricted
         } else if self.all(|loss| matches!(loss, Loss::Trains | Loss::Retains)) {
             Code::PrivacyRestricted
         } else {
@@ -155,6 +166,7 @@ impl Refusal {
             Self::AmbiguousModel { .. } => "invalid_request",
             Self::NoEndpoints(none) => match none.code() {
                 Code::TemporarilyUnavailable => "provider_unavailable",
+                Code::GuardrailRestricted => "permission_denied",
                 Code::ConstraintFiltered if none.all(|loss| matches!(loss, Loss::ContextLength { .. })) => "context_length_exceeded",
                 Code::ConstraintFiltered if none.all(|loss| matches!(loss, Loss::MaxOutput { .. })) => "max_tokens_exceeded",
                 _ => "not_found",
@@ -173,6 +185,13 @@ impl Refusal {
             }
         }
         words
+    }
+
+    /// The first rule of a Guardrail by which something lost, the most frequent first.
+    #[must_use]
+    pub fn breach(&self) -> Option<Breach> {
+        let Self::NoEndpoints(none) = self else { return None };
+        none.excluded.iter().find_map(|group| if let Loss::Guardrail(breach) = group.loss { Some(breach) } else { None })
     }
 
     /// The same request may succeed later without a change.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::{NOW, place, policy, row, snapshot};
+use waybill_model::guardrail::unbounded;
 use waybill_proto::sync::v1::{EndpointHealth, ErrorClass};
 use waybill_route::{
     Advice, Class, FAILURES_TO_OPEN, Health, OPEN_STEP_MS, Outcome, Place, SLOW_START_MS, SLOW_START_PERMILLE, WHOLE_PERMILLE,
@@ -144,7 +145,8 @@ fn a_part_of_a_share_is_the_chance_to_stand_in_ones_place() {
     let snapshot = snapshot(&[row("lab/m", "a", "1", "1"), row("lab/m", "b", "2", "2"), row("lab/m", "c", "3", "3")]);
     let health = advised(&[("m@a", 200)]);
     let wishes = Wishes { sort_by_price: true, ..Wishes::of_model("m") };
-    let first = |seed| plan(&wishes, &snapshot, &policy(), &health, NOW, seed).expect("a plan").attempts[0].endpoint.name.clone();
+    let first =
+        |seed| plan(&wishes, &snapshot, &policy(), &unbounded, &health, NOW, seed).expect("a plan").attempts[0].endpoint.name.clone();
     let cheapest = (0..10_000).filter(|seed| &*first(*seed) == "m@a").count();
     // Binomial(10000, 0.2): one standard deviation is 40.
     assert!(cheapest.abs_diff(2_000) < 200, "{cheapest}");

@@ -3,11 +3,15 @@
 mod support;
 
 use support::{NOW, Row, names, place, policy, row, snapshot};
-use waybill_model::snapshot::{RoutePolicy, Snapshot};
+use waybill_model::{
+    guardrail::{Breach, Rule, unbounded},
+    price::Tariff,
+    snapshot::{Endpoint, RoutePolicy, Snapshot},
+};
 use waybill_route::{Class, Code, Health, Outcome, Refusal, Verdict, Wishes, plan};
 
 fn tried(wishes: &Wishes<'_>, snapshot: &Snapshot, policy: &RoutePolicy, health: &Health, seed: u64) -> Vec<String> {
-    let plan = plan(wishes, snapshot, policy, health, NOW, seed).expect("a plan");
+    let plan = plan(wishes, snapshot, policy, &unbounded, health, NOW, seed).expect("a plan");
     let ranks: Vec<u32> = plan.attempts.iter().map(|attempt| attempt.rank).collect();
     assert_eq!(ranks, (1..=plan.attempts.len() as u32).collect::<Vec<_>>());
     plan.attempts.iter().map(|attempt| attempt.endpoint.name.to_string()).collect()
@@ -28,7 +32,7 @@ fn broken(endpoints: &[&str]) -> Health {
 }
 
 fn refused(wishes: &Wishes<'_>, rows: &[Row]) -> Refusal {
-    plan(wishes, &snapshot(rows), &policy(), &Health::new(), NOW, 1).expect_err("no plan")
+    plan(wishes, &snapshot(rows), &policy(), &unbounded, &Health::new(), NOW, 1).expect_err("no plan")
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn the_draw_follows_the_inverse_square_of_the_price() {
     }
     // Binomial(10000, 0.9): one standard deviation is 30.
     assert!(first_at_one.abs_diff(9_000) < 150, "{first_at_one}");
-    let plan = plan(&Wishes::of_model("m"), &snapshot, &policy(), &Health::new(), NOW, 1).expect("a plan");
+    let plan = plan(&Wishes::of_model("m"), &snapshot, &policy(), &unbounded, &Health::new(), NOW, 1).expect("a plan");
     let mut shares: Vec<u32> = plan
         .record
         .candidates
@@ -182,12 +186,58 @@ fn a_refusal_says_who_can_change_it_and_what_would_do() {
     }
 }
 
+/// A guard that shuts out these providers.
+fn forbids(providers: &[&str], endpoint: &Endpoint) -> Result<(), Breach> {
+    let shut_out = providers.contains(&&*endpoint.provider.name);
+    if shut_out { Err(Breach { guardrail: 0, rule: Rule::IgnoredProviders }) } else { Ok(()) }
+}
+
+#[test]
+fn a_guardrail_is_to_blame_where_what_it_leaves_is_not_what_was_asked_for() {
+    let only_a = names(&["a"]);
+    let only_a = Wishes { only: &only_a, ..Wishes::of_model("m") };
+    let off = || row("lab/m", "b", "1", "1").with(|spec| spec.disabled = true);
+    let rows: [(&[&str], Wishes<'_>, Row, Option<(Code, &str, &[&str])>); 6] = [
+        (&["a"], Wishes::of_model("m"), row("lab/m", "b", "1", "1"), None),
+        (
+            &["a", "b"],
+            Wishes::of_model("m"),
+            row("lab/m", "b", "1", "1"),
+            Some((Code::GuardrailRestricted, "permission_denied", &["guardrail:providers"])),
+        ),
+        (
+            &["a"],
+            only_a,
+            row("lab/m", "b", "1", "1"),
+            Some((Code::GuardrailRestricted, "permission_denied", &["guardrail:providers", "allowed_providers"])),
+        ),
+        // What the Guardrail leaves comes back some day.
+        (
+            &["a"],
+            Wishes::of_model("m"),
+            off(),
+            Some((Code::TemporarilyUnavailable, "provider_unavailable", &["guardrail:providers", "disabled"])),
+        ),
+        (&["b"], only_a, off(), None),
+        (&["b"], Wishes { order: only_a.only, ..only_a }, row("lab/m", "b", "1", "1"), None),
+    ];
+    for (forbidden, wishes, other, expected) in rows {
+        let snapshot = snapshot(&[row("lab/m", "a", "1", "1"), other]);
+        let guard = |endpoint: &Endpoint, _: Option<&Tariff>| forbids(forbidden, endpoint);
+        let refusal = plan(&wishes, &snapshot, &policy(), &guard, &Health::new(), NOW, 1).err();
+        let got = refusal.as_ref().map(|refusal| (refusal.code(), refusal.error_type(), refusal.excluded_by()));
+        assert_eq!(got, expected.map(|(code, error_type, words)| (code, error_type, words.to_vec())), "{forbidden:?}");
+        let breach = Breach { guardrail: 0, rule: Rule::IgnoredProviders };
+        assert_eq!(refusal.and_then(|refusal| refusal.breach()), expected.map(|_| breach));
+    }
+}
+
 #[test]
 fn a_decision_names_at_most_64_candidates_the_planned_first() {
     let rows: Vec<Row> = (0..70).map(|number| row("lab/m", Box::leak(format!("p{number:02}").into_boxed_str()), "1", "1")).collect();
     let snapshot = snapshot(&rows);
     let wishes = Wishes::of_model("m");
-    let plan = plan(&wishes, &snapshot, &policy(), &Health::new(), NOW, 3).expect("a plan");
+    let plan = plan(&wishes, &snapshot, &policy(), &unbounded, &Health::new(), NOW, 3).expect("a plan");
     let decision = plan.record.decision(&snapshot, &wishes, 0);
     assert_eq!((decision.candidates.len(), decision.more), (64, 6));
     let ranks: Vec<u32> = decision.candidates.iter().take(5).map(|candidate| candidate.rank).collect();

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::{NOW, Row, names, place, row, snapshot};
-use waybill_model::snapshot::{RoutePolicy, Snapshot};
+use waybill_model::{
+    guardrail::unbounded,
+    snapshot::{RoutePolicy, Snapshot},
+};
 use waybill_proto::sync::v1::EndpointHealth;
 use waybill_route::{Advice, Class, Health, Loss, MaxPrice, Outcome, Plan, Record, Refusal, Verdict, Wishes, plan};
 
@@ -218,8 +221,8 @@ proptest! {
     #[test]
     fn a_plan_is_a_function_and_keeps_every_hard_filter(rows in world(), request in request(), policy in policy(), broken: u8, seed: u64) {
         let (snapshot, health) = (snapshot(&rows), health(&rows, broken));
-        let outcome = plan(&request.wishes(), &snapshot, &policy, &health, NOW, seed);
-        let again = plan(&request.wishes(), &support::snapshot(&rows), &policy, &health.clone(), NOW, seed);
+        let outcome = plan(&request.wishes(), &snapshot, &policy, &unbounded, &health, NOW, seed);
+        let again = plan(&request.wishes(), &support::snapshot(&rows), &policy, &unbounded, &health.clone(), NOW, seed);
         prop_assert_eq!(record(&outcome), record(&again));
         prop_assert_eq!(outcome.as_ref().ok().map(tried), again.as_ref().ok().map(tried));
 
@@ -243,7 +246,7 @@ proptest! {
     #[test]
     fn every_endpoint_of_the_models_has_one_verdict_and_ranks_are_the_attempts(rows in world(), request in request(), policy in policy(), broken: u8, seed: u64) {
         let snapshot = snapshot(&rows);
-        let outcome = plan(&request.wishes(), &snapshot, &policy, &health(&rows, broken), NOW, seed);
+        let outcome = plan(&request.wishes(), &snapshot, &policy, &unbounded, &health(&rows, broken), NOW, seed);
         let record = record(&outcome);
         let mut looked_at: Vec<String> = record.candidates.iter().map(|candidate| name_of(&snapshot, candidate.endpoint)).collect();
         let mut expected: Vec<String> = asked(&rows, &request).iter().map(Row::name).collect();
@@ -273,7 +276,7 @@ proptest! {
         let mut fewer = rows.clone();
         let gone = fewer.remove(2 + gone.index(rows.len() - 2));
         let snapshot = snapshot(&fewer);
-        let outcome = plan(&request.wishes(), &snapshot, &policy, &Health::new(), NOW, seed);
+        let outcome = plan(&request.wishes(), &snapshot, &policy, &unbounded, &Health::new(), NOW, seed);
         let decision = record(&outcome).decision(&snapshot, &request.wishes(), 0);
         prop_assert!(decision.candidates.iter().all(|candidate| candidate.endpoint != gone.name() && candidate.reason > 0));
         prop_assert_eq!(decision.candidates.len(), asked(&fewer, &request).len());
@@ -291,7 +294,7 @@ proptest! {
         let mut advised = local.clone();
         let is_ejected = |name: &str| rows.iter().position(|row| row.name() == name).is_some_and(|place| ejected >> place & 1 == 1);
         advised.advise(advice(&rows, ejected, NOW + 30_000));
-        let of = |health: &Health| plan(&request.wishes(), &snapshot, &policy, health, NOW, seed);
+        let of = |health: &Health| plan(&request.wishes(), &snapshot, &policy, &unbounded, health, NOW, seed);
         let (outcome, without) = (of(&advised), of(&local));
         // An advice that has expired, or that no clock can have given, is none.
         for until in [NOW, NOW - 1, NOW + waybill_route::LONGEST_ADVICE_MS + 1] {

@@ -5,7 +5,11 @@ mod support;
 use std::{collections::BTreeSet, sync::Arc};
 
 use support::{NOW, Row, names, place, policy, row, snapshot_of};
-use waybill_model::snapshot::{RoutePolicy, Snapshot};
+use waybill_model::{
+    guardrail::{Breach, Rule, unbounded},
+    price::Tariff,
+    snapshot::{Endpoint, RoutePolicy, Snapshot},
+};
 use waybill_proto::{
     sync::v1::{ClassCount, EndpointHealth, ErrorClass},
     usage::v1::Reason,
@@ -23,12 +27,14 @@ struct Case {
     policy: RoutePolicy,
     broken: bool,
     ejected: bool,
+    /// What the only Guardrail says of the loser.
+    rule: Option<Rule>,
     loss: Loss,
     detail: &'static str,
 }
 
 fn case(loser: Row, wishes: Wishes<'static>, loss: Loss, detail: &'static str) -> Case {
-    Case { rows: vec![loser], output_modalities: &[], wishes, policy: policy(), broken: false, ejected: false, loss, detail }
+    Case { rows: vec![loser], output_modalities: &[], wishes, policy: policy(), broken: false, rule: None, ejected: false, loss, detail }
 }
 
 fn wish() -> Wishes<'static> {
@@ -42,6 +48,26 @@ fn at(provider: &'static str) -> Row {
 /// Leaked once per row of a table: wishes borrow.
 fn list(words: &[&str]) -> &'static [Box<str>] {
     Box::leak(names(words).into_boxed_slice())
+}
+
+fn guarded() -> Vec<Case> {
+    let rows = [
+        (Rule::AllowedModels, "serves `lab/m`, which is not in allowedModels of the Guardrail `strict`"),
+        (Rule::IgnoredModels, "serves `lab/m`, which is in ignoredModels of"),
+        (Rule::AllowedProviders, "is of `p`, which is not in allowedProviders of"),
+        (Rule::IgnoredProviders, "is of `p`, which is in ignoredProviders of"),
+        (
+            Rule::MaxPromptPrice { price: 2 * USD, limit: USD },
+            "has a prompt price of 2 USD per million tokens, and the Guardrail `strict` allows at most 1",
+        ),
+        (Rule::MaxCompletionPrice { price: 8 * USD, limit: 7 * USD }, "completion price of 8 USD"),
+        (Rule::UnpricedPrompt, "has no price in force, so maxPromptPrice of"),
+        (Rule::UnpricedCompletion, "has no price in force, so maxCompletionPrice of"),
+        (Rule::ZeroDataRetention, "the Guardrail `strict` wants zeroDataRetention"),
+        (Rule::NoTraining, "may train on prompts, and the Guardrail `strict` wants noTraining"),
+    ];
+    let row = |(rule, detail)| Case { rule: Some(rule), ..case(at("p"), wish(), Loss::Guardrail(Breach { guardrail: 0, rule }), detail) };
+    rows.into_iter().map(row).collect()
 }
 
 fn in_service() -> Vec<Case> {
@@ -192,7 +218,7 @@ fn behind() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [in_service(), allowed(), able(), priced(), behind()].into_iter().flatten().collect()
+    [guarded(), in_service(), allowed(), able(), priced(), behind()].into_iter().flatten().collect()
 }
 
 fn routed(case: &Case) -> (Snapshot, waybill_route::Record, Option<Refusal>) {
@@ -211,7 +237,8 @@ fn routed(case: &Case) -> (Snapshot, waybill_route::Record, Option<Refusal>) {
         let said = EndpointHealth { endpoint, causes, agreeing: 2, reporters: 3, ..EndpointHealth::default() };
         health.advise(Arc::new(Advice::new(&[said], NOW + 1)));
     }
-    match plan(&case.wishes, &snapshot, &case.policy, &health, NOW, 1) {
+    let guard = |_: &Endpoint, _: Option<&Tariff>| case.rule.map_or(Ok(()), |rule| Err(Breach { guardrail: 0, rule }));
+    match plan(&case.wishes, &snapshot, &case.policy, &guard, &health, NOW, 1) {
         Ok(plan) => (snapshot, plan.record, None),
         Err(Refusal::NoEndpoints(none)) => (snapshot, none.record.clone(), Some(Refusal::NoEndpoints(none))),
         Err(refusal) => panic!("{refusal}"),
@@ -292,7 +319,7 @@ fn limits_are_inclusive_and_unknown_limits_exclude_nothing() {
     ];
     for (only, wishes) in rows {
         let snapshot = snapshot_of(std::slice::from_ref(&only), &[]);
-        let plan = plan(&wishes, &snapshot, &policy(), &Health::new(), NOW, 1);
+        let plan = plan(&wishes, &snapshot, &policy(), &unbounded, &Health::new(), NOW, 1);
         assert_eq!(plan.map(|plan| plan.attempts.len()), Ok(1), "{only:?} {wishes:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! From a desired world to the snapshot in force. A resource that cannot be compiled keeps its last good version and blocks no other; a panic in
-//! the compiler is pinned on the resource that causes it, as far as can be found out.
+//! the compiler is pinned on the resource that causes it, as far as can be found out. A key or a Guardrail that cannot be compiled denies its own
+//! scope, a Guardrail unless it says that its last good version goes on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +10,7 @@ use std::{
 
 use waybill_model::{
     compile::{Compiled, Fault},
+    guardrail::{closed, is_closed, keeps_last},
     resource::{Kind, metadata},
     snapshot::Snapshot,
     world::{Key, World},
@@ -129,13 +131,17 @@ fn settle(before: &Held, desired: &Arc<World>, mut aside: Aside, compile: Compil
         };
         for (key, fault, instead) in found.into_iter().filter(|(key, ..)| key.kind == kind) {
             held.instead.insert(key.clone(), Some(Arc::clone(&instead)));
-            aside.insert(key, (fault, Some(instead)));
+            // The first fault is the one of what was desired.
+            aside.entry(key).and_modify(|(_, stands)| *stands = Some(Arc::clone(&instead))).or_insert((fault, Some(Arc::clone(&instead))));
         }
     }
 }
 
-/// The last good version of a rejected resource, if it is another one than the one that was rejected.
+/// What comes in the place of a rejected resource: its last good version, if it is another one than the one that was rejected.
 fn replacement(before: &Held, held: &Held, key: &Key) -> Option<Arc<Resource>> {
+    if key.kind == Kind::Guardrail {
+        return bound(before, held, key);
+    }
     // A key that cannot be compiled denies its own scope: an older version of it might admit whom the newer one shuts out.
     let replaceable = key.kind != Kind::ApiKey && !held.instead.contains_key(key);
     let last_good = before.in_force(key).filter(|_| replaceable)?;
@@ -143,11 +149,23 @@ fn replacement(before: &Held, held: &Held, key: &Key) -> Option<Arc<Resource>> {
     wanted.is_none_or(|wanted| **wanted != *last_good).then_some(last_good)
 }
 
-/// What is still rejected is not in force at all; a key stays as it is, since the compiler keeps it as one that is refused.
+/// What comes in the place of a rejected Guardrail. There is always something, and the last resort is what denies its scope.
+fn bound(before: &Held, held: &Held, key: &Key) -> Option<Arc<Resource>> {
+    let wanted = held.desired.get(key).map(|entry| &entry.resource);
+    let tried = held.instead.get(key).and_then(Option::as_ref);
+    let last_good = before.in_force(key).filter(|last| {
+        let wants_it = wanted.is_none_or(|wanted| keeps_last(wanted) && wanted != last);
+        tried.is_none() && wants_it && !is_closed(last)
+    });
+    let subject = wanted.or(tried);
+    last_good.or_else(|| subject.and_then(|subject| closed(subject)).map(Arc::new)).filter(|instead| tried != Some(instead))
+}
+
+/// What is still rejected is not in force at all; a key or a Guardrail stays as it is, since the compiler keeps it as one that lets nothing through.
 fn finish(mut held: Held, mut aside: Aside, compiled: Compiled) -> Outcome {
     for fault in compiled.rejected {
         let key = Key { kind: fault.kind, uid: fault.uid.clone() };
-        if key.kind != Kind::ApiKey {
+        if !matches!(key.kind, Kind::ApiKey | Kind::Guardrail) {
             held.instead.insert(key.clone(), None);
         }
         aside.entry(key).or_insert((fault, None));
@@ -175,7 +193,11 @@ fn set_aside<'a>(before: &Held, desired: &World, keys: impl IntoIterator<Item = 
     let mut aside = Aside::new();
     for key in keys {
         let wanted = desired.get(key).map(|entry| Arc::clone(&entry.resource));
-        let last_good = before.in_force(key).filter(|_| key.kind != Kind::ApiKey);
+        let mut last_good = before.in_force(key).filter(|_| key.kind != Kind::ApiKey);
+        if let Some(wanted) = wanted.as_ref().filter(|_| key.kind == Kind::Guardrail) {
+            let kept = last_good.filter(|last| keeps_last(wanted) && !is_closed(last));
+            last_good = kept.or_else(|| closed(wanted).map(Arc::new));
+        }
         let Some(subject) = wanted.clone().or_else(|| last_good.clone()) else { continue };
         let metadata = metadata(&subject);
         let fault = Fault {

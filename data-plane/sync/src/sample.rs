@@ -7,7 +7,7 @@ use waybill_model::{
     world::{Key, World},
 };
 use waybill_proto::model::v1::{
-    ApiKey, Endpoint, Metadata, Model, Org, Provider, ProviderAccount, Resource, RoutePolicy, Workspace, resource::Spec,
+    ApiKey, Endpoint, Guardrail, Metadata, Model, OnError, Org, Provider, ProviderAccount, Resource, RoutePolicy, Workspace, resource::Spec,
 };
 
 pub fn resource(name: &str, generation: u64, spec: Spec) -> Arc<Resource> {
@@ -53,6 +53,17 @@ pub fn policy(name: &str, max_prompt_price: &str) -> Arc<Resource> {
 
 pub fn workspace(name: &str, route_policy: &str) -> Arc<Resource> {
     resource(name, 1, Spec::Workspace(Workspace { org: "org".to_owned(), route_policy: route_policy.to_owned(), ..Workspace::default() }))
+}
+
+/// A Guardrail of the workspace `ws` with this limit of the prompt price.
+pub fn guardrail(generation: u64, max_prompt_price: &str, on_error: OnError) -> Arc<Resource> {
+    let spec = Guardrail {
+        workspaces: vec!["ws".to_owned()],
+        max_prompt_price: max_prompt_price.to_owned(),
+        on_error: on_error.into(),
+        ..Guardrail::default()
+    };
+    resource("rail", generation, Spec::Guardrail(spec))
 }
 
 pub fn api_key(name: &str, workspace: &str, hash: &[u8], disabled: bool) -> Arc<Resource> {

@@ -10,7 +10,7 @@ use waybill_model::{
     world::World,
 };
 use waybill_proto::model::v1::{
-    Endpoint, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, SecretRef, resource::Spec,
+    Endpoint, Guardrail, Metadata, Model, PriceBook, PriceEntry, Provider, ProviderAccount, Rate, Resource, SecretRef, resource::Spec,
 };
 use waybill_route::Place;
 
@@ -66,7 +66,7 @@ pub fn snapshot(rows: &[Row]) -> Snapshot {
 
 /// As [`snapshot`], with output modalities for all models.
 pub fn snapshot_of(rows: &[Row], output_modalities: &[&str]) -> Snapshot {
-    let mut resources = Vec::new();
+    let mut resources = vec![resource("strict", Spec::Guardrail(Guardrail::default()))];
     for row in rows {
         resources.push(resource(
             row.provider,
@@ -133,6 +133,7 @@ fn resource(name: &str, spec: Spec) -> Arc<Resource> {
         Spec::ProviderAccount(_) => "account",
         Spec::Model(_) => "model",
         Spec::Endpoint(_) => "endpoint",
+        Spec::Guardrail(_) => "guardrail",
         _ => "book",
     };
     let metadata = Metadata { name: name.into(), uid: format!("{kind}:{name}"), generation: 1, ..Metadata::default() };

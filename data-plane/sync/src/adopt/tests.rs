@@ -1,7 +1,8 @@
 use waybill_model::{compile::compile, key::KeyHash, snapshot::Found};
+use waybill_proto::model::v1::{OnError, resource::Spec};
 
 use super::*;
-use crate::sample::{account, api_key, endpoint, key, model, org, policy, provider, workspace};
+use crate::sample::{account, api_key, endpoint, guardrail, key, model, org, policy, provider, workspace};
 
 const HASH: [u8; 16] = [7; 16];
 
@@ -151,4 +152,100 @@ fn a_deleted_key_stays_deleted_even_if_the_change_panics() {
     let outcome = adopt(&before, world(2, [workspace("ws", ""), org("o", "1")]), &poisoned("o", 1)).unwrap();
     assert!(outcome.snapshot.key(&hash).is_none());
     assert_eq!(rejected(&outcome), [(Kind::Org, "o", "compile_panicked")]);
+}
+
+/// What bounds the key `k` of the workspace `ws`: the prompt price limits of its Guardrails in USD, or that it is closed.
+fn bounds(outcome: &Outcome) -> String {
+    let bounds = &outcome.snapshot.key(&HASH).expect("the key").bounds;
+    let limits = bounds.guardrails.iter().filter_map(|guardrail| guardrail.max_prompt_price);
+    let limits: Vec<String> = limits.map(|limit| (limit / 1_000_000_000_000).to_string()).collect();
+    if bounds.unusable.is_some() { "closed".to_owned() } else { limits.join(" ") }
+}
+
+fn bounded(revision: u64, guardrail: Option<Arc<Resource>>) -> Arc<World> {
+    world(revision, [workspace("ws", ""), api_key("k", "ws", &HASH, false)].into_iter().chain(guardrail))
+}
+
+#[test]
+fn a_guardrail_that_cannot_be_compiled_denies_its_scope_unless_its_last_good_version_is_to_go_on() {
+    use OnError::{Deny, KeepLast, Unspecified};
+    // Versions one after another (price limit, what is to hold on an error), and what bounds the key after each.
+    type Steps = &'static [(&'static str, OnError, &'static str)];
+    let rows: &[Steps] = &[
+        &[("3", Deny, "3"), ("?", Deny, "closed"), ("2", Deny, "2")],
+        &[("3", Unspecified, "3"), ("?", Unspecified, "closed")],
+        &[("3", Deny, "3"), ("?", KeepLast, "3"), ("??", KeepLast, "3"), ("?", Deny, "closed"), ("1", KeepLast, "1")],
+        // There is no good version: neither at first, nor behind one that was denied.
+        &[("?", KeepLast, "closed"), ("3", KeepLast, "3")],
+        &[("3", KeepLast, "3"), ("?", Deny, "closed"), ("??", KeepLast, "closed")],
+    ];
+    for (row, steps) in rows.iter().enumerate() {
+        let mut before = held([]);
+        for (revision, (price, on_error, expected)) in (2..).zip(*steps) {
+            let desired = bounded(revision, Some(guardrail(revision, price, *on_error)));
+            let outcome = adopt(&before, Arc::clone(&desired), &compiler).unwrap();
+            assert_eq!(bounds(&outcome), *expected, "row {row}, revision {revision}");
+            let broken = price.contains('?');
+            let expected_faults: &[_] = if broken { &[(Kind::Guardrail, "rail", "bad_price")] } else { &[] };
+            assert_eq!((rejected(&outcome), outcome.held.instead().len()), (expected_faults.to_vec(), usize::from(broken)));
+            assert!(outcome.rejected.iter().all(|fault| fault.generation == revision), "the verdict is on what was desired");
+            // The same after a restart from what was stored.
+            let stored = Held::stored(desired.clone(), outcome.held.instead().clone());
+            let again = adopt(&stored, desired, &compiler).unwrap();
+            assert_eq!((bounds(&again), rejected(&again)), (bounds(&outcome), rejected(&outcome)), "row {row}, revision {revision}");
+            before = outcome.held;
+        }
+        // A Guardrail that is taken away bounds nothing.
+        assert_eq!(bounds(&adopt(&before, bounded(99, None), &compiler).unwrap()), "");
+    }
+}
+
+#[test]
+fn a_guardrail_that_makes_the_compiler_panic_denies_its_scope_too() {
+    for (on_error, before, expected) in [
+        (OnError::Deny, Some("3"), "closed"),
+        (OnError::KeepLast, Some("3"), "3"),
+        (OnError::KeepLast, None, "closed"),
+        (OnError::Deny, None, "closed"),
+    ] {
+        let before = before.map(|price| guardrail(1, price, OnError::Deny));
+        let before = adopt(&held([]), bounded(1, before), &compiler).unwrap().held;
+        // Other resources of the change are set aside with it, but never a Guardrail for nothing.
+        for others in [0, 1, MAX_SUSPECTS + 1] {
+            let orgs = (0..others).map(|number| org(&format!("o{number}"), "new"));
+            let desired = bounded(2, Some(guardrail(2, "1", on_error)));
+            let all: Vec<_> = desired.iter().map(|(_, entry)| Arc::clone(&entry.resource)).chain(orgs).collect();
+            let poison = |world: &World| {
+                let hit = world
+                    .of_kind(Kind::Guardrail)
+                    .any(|resource| matches!(&resource.spec, Some(Spec::Guardrail(spec)) if spec.max_prompt_price == "1"));
+                assert!(!hit, "poison");
+                compiler(world)
+            };
+            let outcome = adopt(&before, world(2, all), &poison).unwrap();
+            assert_eq!(bounds(&outcome), expected, "{on_error:?} {others}");
+            assert!(rejected(&outcome).contains(&(Kind::Guardrail, "rail", "compile_panicked")));
+        }
+    }
+}
+
+#[test]
+fn a_last_good_version_that_this_build_cannot_compile_denies_the_scope_as_well() {
+    let before = adopt(&held([]), bounded(1, Some(guardrail(1, "3", OnError::Deny))), &compiler).unwrap().held;
+    // A newer build that knows no prices above 2.
+    let stricter = |world: &World| {
+        let dear = world
+            .of_kind(Kind::Guardrail)
+            .filter(|resource| matches!(&resource.spec, Some(Spec::Guardrail(spec)) if matches!(&*spec.max_prompt_price, "3" | "?")));
+        let mut mapped = World::clone(world);
+        for resource in dear {
+            let Some(Spec::Guardrail(spec)) = resource.spec.clone() else { continue };
+            let spec = waybill_proto::model::v1::Guardrail { max_prompt_price: "?".to_owned(), ..spec };
+            mapped.put(Arc::new(Resource { metadata: resource.metadata.clone(), spec: Some(Spec::Guardrail(spec)) }));
+        }
+        compiler(&mapped)
+    };
+    let outcome = adopt(&before, bounded(2, Some(guardrail(2, "?", OnError::KeepLast))), &stricter).unwrap();
+    assert_eq!((bounds(&outcome), rejected(&outcome)), ("closed".to_owned(), vec![(Kind::Guardrail, "rail", "bad_price")]));
+    assert_eq!(outcome.rejected.first().map(|fault| fault.generation), Some(2));
 }
