@@ -14,7 +14,7 @@ use waybill_model::snapshot::{Secret, Snapshot};
 use waybill_model::world::World;
 use waybill_proto::model::v1::{self as wire, resource::Spec};
 use waybill_proto::usage::v1::Event;
-use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings, Spent};
+use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings, Spent, SpoolFull};
 use waybill_sandbox::{Keep, Options, Provider, Record, Recording, Recordings, Reply, Request, Respond};
 
 use crate::bill::PRICES;
@@ -141,6 +141,7 @@ impl Replay {
             process: 0xc0,
             incarnations: vec![1],
             strict: false,
+            spool_full: SpoolFull::Block,
             seed,
         })?;
         Ok(Self { proxy, provider, folder, key })

@@ -22,7 +22,7 @@ use waybill_proto::{
     model::v1::{self as wire, resource::Spec},
     usage::v1::{Event, Kind},
 };
-use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings, Spent};
+use waybill_proxy::{Asked, Books, Configuration, Limits, Owner, Proxy, Settings, Spent, SpoolFull};
 use waybill_sandbox::{Keep, Options as SandboxOptions, Record, Sandbox};
 use waybill_tests::{Answer, Client, Request};
 
@@ -94,15 +94,27 @@ impl Fixture {
 
     /// The same with the dialect of that provider.
     pub fn speaking(limits: Limits, beside: Option<(&str, &str)>) -> Self {
-        Self::bounded(limits, beside, &[])
+        Self::bounded(limits, beside, &[], Options::new(""), SpoolFull::Block)
     }
 
     /// With Guardrails. One that cannot be compiled may be among them.
     pub fn guarded(guardrails: &[(&str, wire::Guardrail)]) -> Self {
-        Self::bounded(Limits::default(), None, guardrails)
+        Self::bounded(Limits::default(), None, guardrails, Options::new(""), SpoolFull::Block)
     }
 
-    fn bounded(limits: Limits, beside: Option<(&str, &str)>, guardrails: &[(&str, wire::Guardrail)]) -> Self {
+    /// With a spool of one segment of so many bytes.
+    pub fn cramped(segment_bytes: u32, full: SpoolFull) -> Self {
+        let options = Options { segment_bytes, bound_bytes: segment_bytes.into(), ..Options::new("") };
+        Self::bounded(Limits::default(), None, &[], options, full)
+    }
+
+    fn bounded(
+        limits: Limits,
+        beside: Option<(&str, &str)>,
+        guardrails: &[(&str, wire::Guardrail)],
+        options: Options,
+        spool_full: SpoolFull,
+    ) -> Self {
         let sandbox = Sandbox::spawn_thread(SandboxOptions { records: Keep::Memory, ..SandboxOptions::default() }).expect("a sandbox");
         let folder = tempfile::tempdir().expect("a folder");
         let key = generate(true, [7; 20]);
@@ -111,9 +123,8 @@ impl Fixture {
         let compiled = compile(&world, &|_| Some(Secret::new("sandbox-secret")));
         let others: Vec<_> = compiled.rejected.iter().filter(|fault| fault.kind != ResourceKind::Guardrail).collect();
         assert!(others.is_empty(), "{others:?}");
-        let (spool, _) =
-            Spool::start(Options { max_end_bytes: 4096, ..Options::new(folder.path()) }, [0; 16], |intent| orphan_of(intent.payload))
-                .expect("a spool");
+        let options = Options { folder: folder.path().to_owned(), max_end_bytes: 4096, ..options };
+        let (spool, _) = Spool::start(options, [0; 16], |intent| orphan_of(intent.payload)).expect("a spool");
         let revoked = Arc::new(AtomicBool::new(false));
         let settings = Settings {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -126,6 +137,7 @@ impl Fixture {
             process: 0xabc,
             incarnations: vec![1],
             strict: false,
+            spool_full,
             seed: 42,
         };
         Self { proxy: Some(Proxy::start(settings).expect("a proxy")), sandbox, key, revoked, folder }

@@ -6,9 +6,11 @@
 //! - `guardrails`: what a key may not call.
 //! - `lies`: providers that say what is not so.
 //! - `silence`: providers and callers who say too little.
+//! - `crowded`: a spool that is nearly full, and one that is.
 
 mod answers;
 mod bills;
+mod crowded;
 mod dialects;
 mod fixture;
 mod guardrails;

@@ -93,6 +93,8 @@ pub struct Reserved<'a> {
     pub tariff: Option<&'a Tariff>,
     /// The most it may cost.
     pub bound: &'a Bill,
+    /// The spool is nearly full: what no bill needs (the decision, the caller's attribution) is left out.
+    pub shed: bool,
 }
 
 impl Intent<'_> {
@@ -125,13 +127,16 @@ impl Intent<'_> {
         attempt.text(19, cut(self.requested_model, TEXT_BYTES));
         attempt.number(20, self.streamed.into());
         attempt.text(21, self.surface);
-        attempt.text(22, cut(self.http_referer, TEXT_BYTES));
-        attempt.text(23, cut(self.app_title, TEXT_BYTES));
+        if !reserved.shed {
+            attempt.text(22, cut(self.http_referer, TEXT_BYTES));
+            attempt.text(23, cut(self.app_title, TEXT_BYTES));
+        }
         attempt.text(24, self.dialect);
         attempt.text(25, &self.endpoint.provider.dialect);
         attempt.number(26, u64::from(i32::from(self.lane).unsigned_abs()));
         attempt.number(27, self.notices.into());
-        if let Some(decision) = &self.decision {
+        attempt.number(28, reserved.shed.into());
+        if let Some(decision) = self.decision.as_ref().filter(|_| !reserved.shed) {
             fit(&mut attempt, start, decision);
         }
     }

@@ -17,7 +17,7 @@ pub mod tally;
 mod wire;
 
 pub use spool::{
-    Batch, Closed, Damage, Durable, End, Failure, Identity, IntentRecord, Kind, Log, LogInfo, MAX_PAYLOAD_BYTES, OpenError, Options,
-    Poisoned, Position, Progress, ReadError, Reader, Record, Recovered, RecoveryError, Refusal, SegmentHeader, Spool, StartError,
-    failpoint,
+    Batch, Closed, Damage, Durable, End, Failure, Identity, IntentRecord, Kind, Log, LogInfo, LogReport, MAX_PAYLOAD_BYTES, OpenError,
+    Options, Poisoned, Position, Pressure, Progress, ReadError, Reader, Record, Recovered, RecoveryError, Refusal, Report, SegmentHeader,
+    Spool, StartError, failpoint,
 };

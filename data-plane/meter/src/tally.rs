@@ -198,6 +198,12 @@ impl<'a> Ended<'a> {
         event.number(17, self.overrun.into());
     }
 
+    /// The same without the times, of an attempt whose intent left out its detail.
+    #[must_use]
+    pub fn shed(self) -> Self {
+        Self { facts: Facts { first_token_us: 0, duration_us: 0, ..self.facts }, ..self }
+    }
+
     /// The same without the words that are not needed for the bill.
     #[must_use]
     pub fn terse(self) -> Self {
@@ -358,6 +364,7 @@ mod tests {
             overrun: true,
         };
         assert_eq!(written(&ended, &attempt), expected);
+        assert_eq!(written(&ended.clone().shed(), &attempt), Event { first_token_us: 0, duration_us: 0, ..expected.clone() });
         let terse = Event {
             provider_answer_id: String::new(),
             model_served: String::new(),

@@ -19,7 +19,7 @@ use waybill_model::{
     snapshot::Endpoint,
 };
 
-use crate::worker::Worker;
+use crate::worker::{Begun, Worker};
 
 /// Why an attempt was not begun: nothing was sent, nothing is owed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,10 @@ pub(crate) struct Attempt {
     pub(crate) started: Instant,
     first_output: Option<Instant>,
     open: bool,
+    /// It has an intent, and so it needs an end. An attempt that was allowed to pass a full spool has neither.
+    recorded: bool,
+    /// Its record leaves out what no bill needs.
+    shed: bool,
     /// A byte of the request may have left.
     sent: bool,
     /// Where the intent or the end stands, for the strict mode.
@@ -73,9 +77,15 @@ impl Attempt {
         let id = AttemptId::new(now / 1000, worker.random_bytes());
         let tariff = endpoint.tariff(i64::try_from(now / 1000).unwrap_or(i64::MAX)).map(Arc::clone);
         let bound = intent::bound(wish, endpoint, tariff.as_deref());
-        let reserved = Reserved { attempt: id.as_bytes(), start_unix_us: now, tariff: tariff.as_deref(), bound: &bound };
-        let durable = worker.write_intent(&intent, reserved).map_err(NotBegun)?;
+        let shed = worker.sheds();
+        let reserved = Reserved { attempt: id.as_bytes(), start_unix_us: now, tariff: tariff.as_deref(), bound: &bound, shed };
+        let (recorded, durable) = match worker.begin(&intent, reserved).map_err(NotBegun)? {
+            Begun::Recorded(durable) => (true, durable),
+            Begun::Unbilled => (false, None),
+        };
         worker.counters.attempts.add(1);
+        worker.counters.unbilled.add(u64::from(!recorded));
+        worker.counters.shed.add(u64::from(recorded && shed));
         worker.counters.unbounded.add(u64::from(!intent.unbounded.is_empty()));
         Ok(Self {
             worker: Rc::clone(worker),
@@ -88,6 +98,8 @@ impl Attempt {
             started: Instant::now(),
             first_output: None,
             open: true,
+            recorded,
+            shed,
             sent: false,
             durable,
         })
@@ -167,8 +179,14 @@ impl Attempt {
             return Ok(Written { cost_picousd: 0 });
         }
         self.open = false;
+        let ended = if self.shed { ended.shed() } else { ended };
         let (end, amount_picousd, counters) = (ended.end, ended.bill.total.0, &self.worker.counters);
         let (input_tokens, output_tokens, overrun) = (ended.input_tokens, ended.output_tokens, ended.overrun);
+        let cost_picousd = if matches!(end, End::Settled | End::Partial) { amount_picousd } else { 0 };
+        if !self.recorded {
+            // Counted where it began. To count its end too would be to wait for an event that never comes.
+            return Ok(Written { cost_picousd });
+        }
         let written = match self.worker.write_end(self.id.as_bytes(), &ended) {
             // Long names leave little room: the bill comes first, the provider's words are left out.
             Err(waybill_meter::Failure::TooLong { .. }) => self.worker.write_end(self.id.as_bytes(), &ended.terse()),
@@ -185,8 +203,7 @@ impl Attempt {
         counters.input_tokens.add(input_tokens);
         counters.output_tokens.add(output_tokens);
         counters.cost_nanousd.add(u64::try_from(amount_picousd / 1000).unwrap_or(0));
-        let counts = matches!(end, End::Settled | End::Partial);
-        Ok(Written { cost_picousd: if counts { amount_picousd } else { 0 } })
+        Ok(Written { cost_picousd })
     }
 }
 

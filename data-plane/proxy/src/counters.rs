@@ -38,6 +38,10 @@ counters! {
     orphaned => "waybill_attempts_orphaned",
     #[doc = "Amounts above their reservation."]
     overruns => "waybill_overruns",
+    #[doc = "Attempts that were sent without a record, since the spool was full and the setting allows it: nobody is billed for them."]
+    unbilled => "waybill_unbilled_requests",
+    #[doc = "Attempts whose record left out what no bill needs, since the spool was nearly full."]
+    shed => "waybill_attempts_shed",
     #[doc = "Attempts without a bound that holds."]
     unbounded => "waybill_attempts_unbounded",
     #[doc = "Clients that hung up before the end of their answer."]

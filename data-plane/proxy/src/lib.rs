@@ -48,5 +48,5 @@ pub use books::{Asked, Away, Books, Owner, Spent};
 pub use configuration::Configuration;
 pub use counters::{Counter, Counters};
 pub use refusals::{Refusals, Refused};
-pub use start::{Proxy, Settings, StartError};
+pub use start::{Proxy, Settings, SpoolFull, StartError};
 pub use waybill_front::Limits;

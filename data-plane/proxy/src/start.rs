@@ -49,8 +49,20 @@ pub struct Settings {
     pub incarnations: Vec<u64>,
     /// Intents and ends are on the disk before what follows them can be seen.
     pub strict: bool,
+    /// What becomes of requests when the spool has no room.
+    pub spool_full: SpoolFull,
     /// Seed of ids and draws.
     pub seed: u64,
+}
+
+/// What becomes of a request that finds the spool, or its disk, full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpoolFull {
+    /// It is refused: 503 `spool_full`. What cannot be billed is not sent.
+    #[default]
+    Block,
+    /// It is sent without a record, and counted. Only by the operator's explicit setting: nobody is ever billed for it.
+    AllowUnbilled,
 }
 
 /// Why a proxy does not start.
@@ -103,6 +115,7 @@ impl Proxy {
             spool: settings.spool,
             process: settings.process,
             strict: settings.strict,
+            spool_full: settings.spool_full,
             hop: format!("{:016x}", settings.process).into(),
         };
         let mut proxy = Self { address, counters: Vec::new(), refusals, sightings, stop, threads: Vec::new() };

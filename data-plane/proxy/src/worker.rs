@@ -10,7 +10,7 @@ use std::{
 
 use waybill_front::{Drain, Limits};
 use waybill_meter::{
-    Durable, Failure, Identity, Log, OpenError, Position, Refusal, Spool,
+    Durable, Failure, Identity, Log, OpenError, Position, Pressure, Refusal, Spool,
     intent::{Intent, Reserved},
     tally::{Ended, orphan_of},
 };
@@ -28,6 +28,7 @@ use crate::{
     counters::Counters,
     refusals::{Refusals, Refused},
     sightings::Sightings,
+    start::SpoolFull,
 };
 
 /// How often a worker tells what it saw of the endpoints, and asks what is advised.
@@ -48,8 +49,17 @@ pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) process: u64,
     pub(crate) strict: bool,
+    pub(crate) spool_full: SpoolFull,
     /// This process in the header that stops loops.
     pub(crate) hop: Arc<str>,
+}
+
+/// How an attempt's beginning was written.
+pub(crate) enum Begun {
+    /// It stands in the spool; in strict mode, what must be on the disk before the request leaves.
+    Recorded(Option<Durable>),
+    /// The spool was full, and the setting lets the request pass without a record.
+    Unbilled,
 }
 
 /// See the module.
@@ -67,6 +77,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     drain: Drain,
     random: Cell<u64>,
+    /// The last attempt was sent without a record.
+    unbilled: Cell<bool>,
 }
 
 impl Worker {
@@ -82,6 +94,7 @@ impl Worker {
             counters,
             drain: Drain::new(),
             random: Cell::new(seed),
+            unbilled: Cell::new(false),
         }
     }
 
@@ -182,8 +195,30 @@ impl Worker {
         Watch { worker: Rc::clone(self), endpoint: Arc::clone(endpoint), told: false }
     }
 
+    /// Whether records are to leave out what no bill needs.
+    pub(crate) fn sheds(&self) -> bool {
+        self.shared.spool.pressure() == Pressure::Shed
+    }
+
+    /// Writes an intent, or lets the attempt pass without one if the spool is full and the setting says so.
+    pub(crate) fn begin(&self, intent: &Intent<'_>, reserved: Reserved<'_>) -> Result<Begun, Refusal> {
+        match self.write_intent(intent, reserved) {
+            Ok(durable) => {
+                self.unbilled.set(false);
+                Ok(Begun::Recorded(durable))
+            }
+            Err(full @ (Refusal::Full { .. } | Refusal::DiskFull(_))) if self.shared.spool_full == SpoolFull::AllowUnbilled => {
+                if !self.unbilled.replace(true) {
+                    tracing::error!(reason = %full, "requests are sent without a record: nobody will be billed for them (spool-full: allow_unbilled)");
+                }
+                Ok(Begun::Unbilled)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Writes an intent. A log that has broken is replaced by a new one first.
-    pub(crate) fn write_intent(&self, intent: &Intent<'_>, reserved: Reserved<'_>) -> Result<Option<Durable>, Refusal> {
+    fn write_intent(&self, intent: &Intent<'_>, reserved: Reserved<'_>) -> Result<Option<Durable>, Refusal> {
         let (mut log, mut payload) = (self.log.borrow_mut(), self.payload.borrow_mut());
         payload.clear();
         intent.write(reserved, &mut payload);

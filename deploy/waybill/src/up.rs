@@ -24,7 +24,7 @@ use waybill_billing::Ledger;
 use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
 use waybill_model::snapshot::Secret;
 use waybill_proto::model::v1::SecretRef;
-use waybill_proxy::{Configuration, Limits, Proxy, Settings};
+use waybill_proxy::{Configuration, Limits, Proxy, Settings, SpoolFull};
 use waybill_publish::Publisher;
 use waybill_store::{MonotonicClock, Sqlite, Store};
 use waybill_sync::{Identity, Sync};
@@ -79,9 +79,32 @@ pub struct Up {
     strict: bool,
     #[command(flatten)]
     spool: SpoolSize,
+    /// What becomes of requests when the spool is full.
+    #[arg(long, value_enum, default_value_t, env = "WAYBILL_SPOOL_FULL")]
+    spool_full: WhenFull,
     /// Sets a limit of the data plane, for example stall_time=90s; may be given several times. `data-plane/README.md` has the table.
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     limits: Vec<String>,
+}
+
+/// What becomes of requests when the spool is full.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// They are refused with 503 `spool_full`.
+    #[default]
+    Block,
+    /// They are served without a record and counted. Nobody is ever billed for them.
+    AllowUnbilled,
+}
+
+impl From<WhenFull> for SpoolFull {
+    fn from(when: WhenFull) -> Self {
+        match when {
+            WhenFull::Block => Self::Block,
+            WhenFull::AllowUnbilled => Self::AllowUnbilled,
+        }
+    }
 }
 
 /// How much disk the spool takes.
@@ -212,6 +235,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         process,
         incarnations,
         strict: up.strict,
+        spool_full: up.spool_full.into(),
         seed: u64::from_le_bytes(state::random()?),
     })
     .with_context(|| format!("choose another address with --listen (now {})", up.listen))?;

@@ -64,7 +64,7 @@ fn key() -> ApiKey {
 }
 
 /// Writes an intent and reads it back with the generated code; also its length.
-fn written(decision: Decision, requested_model: &str, bound: &Bill, tariff: &Tariff) -> (usize, Attempt) {
+fn written(decision: Decision, requested_model: &str, bound: &Bill, tariff: &Tariff, shed: bool) -> (usize, Attempt) {
     let workspace = Workspace { name: "workspace".into(), org: "org".into(), policy: Arc::default() };
     let intent = Intent {
         generation: &[2; 16],
@@ -85,7 +85,7 @@ fn written(decision: Decision, requested_model: &str, bound: &Bill, tariff: &Tar
         notices: 3,
     };
     let mut payload = Vec::new();
-    intent.write(Reserved { attempt: &[1; 16], start_unix_us: 5, tariff: Some(tariff), bound }, &mut payload);
+    intent.write(Reserved { attempt: &[1; 16], start_unix_us: 5, tariff: Some(tariff), bound, shed }, &mut payload);
     (payload.len(), Attempt::decode(&payload[..]).expect("an attempt"))
 }
 
@@ -140,14 +140,16 @@ fn every_field_is_read_back_as_the_generated_code_has_it() {
         lane: Lane::Translated.into(),
         notices: 3,
     };
-    assert_eq!(written(decision, "asked", &tariff.bound(100, 50), &tariff).1, expected);
+    assert_eq!(written(decision.clone(), "asked", &tariff.bound(100, 50), &tariff, false).1, expected);
+    let shed = Attempt { shed: true, decision: None, http_referer: String::new(), app_title: String::new(), ..expected };
+    assert_eq!(written(decision, "asked", &tariff.bound(100, 50), &tariff, true).1, shed, "identity and money stay");
 }
 
 #[test]
 fn a_long_decision_is_cut_and_what_is_cut_is_counted() {
     let candidate = Candidate { endpoint: "e".repeat(100), detail: "d".repeat(500), ..Candidate::default() };
     let decision = Decision { candidates: vec![candidate; 64], more: 3, ..Decision::default() };
-    let (bytes, attempt) = written(decision, &"ü".repeat(500), &Bill::default(), &Tariff::new([]));
+    let (bytes, attempt) = written(decision, &"ü".repeat(500), &Bill::default(), &Tariff::new([]), false);
     assert!(bytes <= PAYLOAD_BYTES - EVENT_BYTES);
     assert_eq!(attempt.requested_model, "ü".repeat(64));
     let decision = attempt.decision.expect("kept");

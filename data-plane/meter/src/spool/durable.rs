@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::bound::Bound;
 use super::disk;
+use super::report::Given;
 use super::segment::{Position, SegmentHeader};
 
 /// Locks; a panic elsewhere does not make the data behind our locks wrong, since each change under them is one assignment or push.
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     durable: AtomicU64,
     poisoned: AtomicBool,
     closed: AtomicBool,
+    pub given: Given,
     files: Mutex<Files>,
     /// Held for the length of a sync, so that two never share the list of rolled files.
     syncing: Mutex<()>,
@@ -70,6 +72,7 @@ impl Shared {
             durable: AtomicU64::new(start.into()),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            given: Given::default(),
             files: Mutex::new(Files { current: file, rolled: Vec::new(), new_name: false }),
             syncing: Mutex::new(()),
             waiters: Mutex::new(Vec::new()),

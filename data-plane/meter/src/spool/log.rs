@@ -164,6 +164,7 @@ impl Log {
         let seq = self.next_seq;
         let position = self.append(end.into(), seq, attempt, payload)?;
         self.next_seq += 1;
+        self.shared.given.give(seq);
         self.open.remove(&attempt);
         self.open_bytes -= intent_bytes;
         failpoint("end.after");
@@ -186,6 +187,7 @@ impl Log {
         }
         let closed = Closed { last_seq: self.next_seq - 1, doubt };
         self.append(Kind::Closed, self.next_seq, [0; 16], &closed.encode())?;
+        self.shared.given.give(self.next_seq);
         self.shared.sync(&self.spool.bound)?;
         give_back_tail(&self.file, self.at.offset, self.spool.options.segment_bytes.into(), &self.spool.bound);
         self.shared.set_closed();

@@ -16,6 +16,7 @@
 //! - `log`: the writer
 //! - `recovery`: runs the plan
 //! - `reader`: events in batches, and their release
+//! - `report`: how far each log has written, told outside of the events' own way
 //! - `spool`: all of them together
 //! - `failpoint`: places to die at in tests
 //!
@@ -38,6 +39,7 @@ mod plan;
 mod reader;
 mod record;
 mod recovery;
+mod report;
 mod scan;
 mod segment;
 #[allow(clippy::module_inception)]
@@ -46,6 +48,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use bound::Pressure;
 pub use durable::{Durable, Poisoned};
 pub use failpoint::failpoint;
 pub use log::{End, Failure, Log, Refusal};
@@ -53,6 +56,7 @@ pub use plan::{Closed, Damage, IntentRecord};
 pub use reader::{Batch, ReadError, Reader, Record};
 pub use record::{Kind, MAX_PAYLOAD_BYTES};
 pub use recovery::{Recovered, RecoveryError};
+pub use report::{LogReport, Report};
 pub use segment::{Identity, Position, SegmentHeader};
 pub use spool::{LogInfo, OpenError, Options, Spool, StartError};
 pub use sync::Progress;

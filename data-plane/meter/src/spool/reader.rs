@@ -3,7 +3,7 @@
 //! The consumer commits a batch's records and its cursors in one transaction and then calls [`Reader::release`]. If the commit fails it
 //! [rewinds](Reader::rewind) to the cursors that it has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,8 @@ pub struct Reader {
     spool: Spool,
     intents: bool,
     cursors: BTreeMap<u64, Position>,
+    /// Of each log, which sequence number stands before which cursor that was given out, until that is released.
+    passed: BTreeMap<u64, VecDeque<(Position, u64)>>,
     /// Logs that are closed and read to their end.
     finished: BTreeSet<u64>,
     /// The log that was read last; the next batch starts behind it, so that a busy log does not starve the others.
@@ -74,7 +76,15 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(spool: Spool, cursors: impl IntoIterator<Item = (u64, Position)>) -> Self {
-        Self { spool, intents: false, cursors: cursors.into_iter().collect(), finished: BTreeSet::new(), turn: 0, buffer: Vec::new() }
+        Self {
+            spool,
+            intents: false,
+            cursors: cursors.into_iter().collect(),
+            passed: BTreeMap::new(),
+            finished: BTreeSet::new(),
+            turn: 0,
+            buffer: Vec::new(),
+        }
     }
 
     /// Reads intents too, carried ones included.
@@ -117,6 +127,9 @@ impl Reader {
             if from != Some(walk.at) {
                 batch.cursors.insert(incarnation, walk.at);
             }
+            if let Some(seq) = batch.records.get(records..).into_iter().flatten().map(|record| record.seq).max() {
+                self.passed.entry(incarnation).or_default().push_back((walk.at, seq));
+            }
             if at_end {
                 batch.finished.insert(incarnation);
             }
@@ -129,6 +142,7 @@ impl Reader {
     /// Goes back to these cursors, after a batch could not be committed. A log that is not among them is read from its start.
     pub fn rewind(&mut self, cursors: impl IntoIterator<Item = (u64, Position)>) {
         self.cursors = cursors.into_iter().collect();
+        self.passed.clear();
         self.finished.clear();
     }
 
@@ -137,7 +151,7 @@ impl Reader {
         let standing = self.spool.inner().standings().into_iter().find(|(known, _)| *known == incarnation);
         match standing?.1 {
             Standing::Live(shared) => Some(shared.header.identity.process),
-            Standing::Dead(header) => header.map(|header| header.identity.process),
+            Standing::Dead(dead) => dead.header.map(|header| header.identity.process),
         }
     }
 
@@ -149,14 +163,20 @@ impl Reader {
         let Some((_, standing)) = inner.standings().into_iter().find(|(known, _)| *known == incarnation) else {
             return Ok(true);
         };
+        if let Some(passed) = self.passed.get_mut(&incarnation) {
+            while passed.front().is_some_and(|(position, _)| *position <= cursor) {
+                passed.pop_front().into_iter().for_each(|(_, seq)| standing.given().release(seq));
+            }
+        }
         let segments = disk::segments(&folder).map_err(at(&folder))?;
         let whole = self.finished.contains(&incarnation) && self.cursors.get(&incarnation) == Some(&cursor);
-        if whole && is_closed(&standing) {
+        if whole && standing.is_closed() {
             disk::remove_log(&inner.options.folder, &folder).map_err(at(&folder))?;
             inner.bound.give(segments.iter().map(|(_, bytes)| bytes).sum());
             inner.forget(incarnation);
             self.finished.remove(&incarnation);
             self.cursors.remove(&incarnation);
+            self.passed.remove(&incarnation);
             return Ok(true);
         }
         // What follows the last sync may be needed again, whatever the consumer believes to have read.
@@ -170,13 +190,6 @@ impl Reader {
             inner.bound.give(bytes);
         }
         Ok(false)
-    }
-}
-
-fn is_closed(standing: &Standing) -> bool {
-    match standing {
-        Standing::Live(shared) => shared.is_closed(),
-        Standing::Dead(_) => true,
     }
 }
 
@@ -205,7 +218,7 @@ impl Walk {
     fn new(spool: &Spool, incarnation: u64, standing: Standing, from: Option<Position>, intents: bool) -> Self {
         let folder = disk::log_folder(&spool.inner().options.folder, incarnation);
         // Whether a log is closed is asked before how far it is durable, or its last records could come in between.
-        let closed = is_closed(&standing);
+        let closed = standing.is_closed();
         let limit = match standing {
             Standing::Live(shared) => Some(shared.durable()),
             Standing::Dead(_) => None,

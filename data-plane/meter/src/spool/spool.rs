@@ -1,12 +1,12 @@
 //! The spool of a process: recovered logs, living logs, the bound that all share and the thread that syncs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::bound::{Bound, Full};
+use super::bound::{Bound, Full, Pressure};
 use super::disk;
 use super::durable::{Shared, lock};
 use super::log::Log;
@@ -14,8 +14,12 @@ use super::plan::{Circumstances, Closed, IntentRecord};
 use super::reader::Reader;
 use super::record::{MAX_PAYLOAD_BYTES, record_bytes};
 use super::recovery::{self, Outcome, Recovered, RecoveryError, at};
+use super::report::{Given, LogReport, Report};
 use super::segment::{Identity, Position, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::sync::{Progress, SyncThread, Syncer};
+
+/// How many released logs are still reported. A process has one log per worker, and a new one for each that breaks.
+const GONE: usize = 1024;
 
 /// Offsets are 32 bits wide; this leaves recovery room beyond a segment for orphans that are longer than they should be.
 const MAX_SEGMENT_BYTES: u32 = 1 << 30;
@@ -103,6 +107,8 @@ pub(crate) struct Inner {
     pub syncer: Arc<Syncer>,
     boot: [u8; 16],
     logs: Mutex<BTreeMap<u64, Standing>>,
+    /// The last logs that were released whole, for reports.
+    gone: Mutex<VecDeque<LogReport>>,
     /// Only to end the thread when nothing needs it any more.
     _thread: Option<SyncThread>,
 }
@@ -113,7 +119,42 @@ pub(crate) enum Standing {
     /// This process writes it, or has closed it: readable up to the durable position.
     Live(Arc<Shared>),
     /// Recovered, or closed by an earlier process: readable to its end.
-    Dead(Option<SegmentHeader>),
+    Dead(Arc<Dead>),
+}
+
+/// A log that gives out no more sequence numbers.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    pub header: Option<SegmentHeader>,
+    pub given: Given,
+}
+
+impl Dead {
+    fn standing(header: Option<SegmentHeader>, closed: Closed, released: u64) -> Standing {
+        Standing::Dead(Arc::new(Self { header, given: Given::up_to(closed.last_seq + 1, released) }))
+    }
+}
+
+impl Standing {
+    pub(crate) fn given(&self) -> &Given {
+        match self {
+            Self::Live(shared) => &shared.given,
+            Self::Dead(dead) => &dead.given,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Live(shared) => shared.is_closed(),
+            Self::Dead(_) => true,
+        }
+    }
+
+    fn report(&self, incarnation: u64) -> LogReport {
+        // Asked in this order: the last number of a log is final once it is closed.
+        let closed = self.is_closed();
+        LogReport { incarnation, last_sequence: self.given().last(), closed }
+    }
 }
 
 /// A log that lies in the folder.
@@ -136,7 +177,13 @@ impl Inner {
     }
 
     pub(crate) fn forget(&self, incarnation: u64) {
-        lock(&self.logs).remove(&incarnation);
+        if let Some(standing) = lock(&self.logs).remove(&incarnation) {
+            let mut gone = lock(&self.gone);
+            gone.push_back(standing.report(incarnation));
+            if gone.len() > GONE {
+                gone.pop_front();
+            }
+        }
     }
 }
 
@@ -180,22 +227,25 @@ impl Spool {
         let (mut logs, mut recovered, mut used) = (BTreeMap::new(), Vec::new(), 0);
         let mut buffer = Vec::new();
         for incarnation in disk::incarnations(&folder).map_err(at(&folder))? {
-            let header = match recovery::recover(&folder, Circumstances { incarnation, boot, poisoned: false }, orphan, &mut buffer)? {
+            let standing = match recovery::recover(&folder, Circumstances { incarnation, boot, poisoned: false }, orphan, &mut buffer)? {
                 Outcome::Discarded => continue,
-                Outcome::WasClosed(header, _) => header,
+                Outcome::WasClosed(header, closed) => Dead::standing(header, closed, 0),
                 Outcome::Closed(report) => {
-                    let header = report.header;
+                    let standing = Dead::standing(report.header, report.closed, 0);
                     recovered.push(report);
-                    header
+                    standing
                 }
             };
             used += log_bytes(&disk::log_folder(&folder, incarnation))?;
-            logs.insert(incarnation, Standing::Dead(header));
+            logs.insert(incarnation, standing);
         }
         let bound = Arc::new(Bound::new(options.bound_bytes, used));
         let syncer = Arc::new(Syncer::new(Arc::clone(&bound)));
         let thread = thread.then(|| SyncThread::start(Arc::clone(&syncer), options.sync_every)).transpose().map_err(StartError::Thread)?;
-        Ok((Self(Arc::new(Inner { options, bound, syncer, boot, logs: Mutex::new(logs), _thread: thread })), recovered))
+        Ok((
+            Self(Arc::new(Inner { options, bound, syncer, boot, logs: Mutex::new(logs), gone: Mutex::default(), _thread: thread })),
+            recovered,
+        ))
     }
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
@@ -264,7 +314,8 @@ impl Spool {
                 return Ok(Recovered { incarnation, header: None, closed, orphaned: 0, torn_bytes: 0, damage: Vec::new() });
             }
         };
-        lock(&self.0.logs).insert(incarnation, Standing::Dead(Some(shared.header)));
+        let standing = Dead::standing(Some(shared.header), recovered.closed, shared.given.released());
+        lock(&self.0.logs).insert(incarnation, standing);
         self.0.syncer.advance();
         Ok(recovered)
     }
@@ -278,9 +329,24 @@ impl Spool {
     pub fn logs(&self) -> Vec<LogInfo> {
         let info = |(incarnation, standing)| match standing {
             Standing::Live(shared) => LogInfo { incarnation, header: Some(shared.header), closed: shared.is_closed() },
-            Standing::Dead(header) => LogInfo { incarnation, header, closed: true },
+            Standing::Dead(dead) => LogInfo { incarnation, header: dead.header, closed: true },
         };
         self.0.standings().into_iter().map(info).collect()
+    }
+
+    /// How far every log has written, and how much waits.
+    pub fn report(&self) -> Report {
+        let standings = self.0.standings();
+        let waiting = |standing: &Standing| standing.given().last().saturating_sub(standing.given().released());
+        let waiting_events = standings.iter().map(|(_, standing)| waiting(standing)).sum();
+        let mut logs: Vec<LogReport> = lock(&self.0.gone).iter().copied().collect();
+        logs.extend(standings.iter().map(|(incarnation, standing)| standing.report(*incarnation)));
+        Report { logs, bytes: self.used_bytes(), bound_bytes: self.bound_bytes(), waiting_events }
+    }
+
+    /// How near the spool is to its bound.
+    pub fn pressure(&self) -> Pressure {
+        self.0.bound.pressure()
     }
 
     /// Bytes of disk that the spool takes.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::spool::durable::Rolled;
-use crate::spool::{Closed, Failure, OpenError, Poisoned, Refusal};
+use crate::spool::{Closed, Failure, LogReport, OpenError, Poisoned, Refusal};
 
 #[test]
 fn what_was_written_is_read_in_order_with_dense_sequences() {
@@ -384,4 +384,35 @@ fn the_sync_thread_makes_writes_durable_without_being_asked() {
         assert!(log.durable_position() >= position);
     }
     assert_eq!(events(&read_all(&spool, false)).len(), 40);
+}
+
+#[test]
+fn a_report_says_how_far_each_log_has_written_and_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = start(small(folder.path()));
+    let (mut first, mut second) = (spool.open(identity(5)).unwrap(), spool.open(identity(6)).unwrap());
+    let report = |incarnation, last_sequence, closed| LogReport { incarnation, last_sequence, closed };
+    run(&mut first, 0..5);
+    first.intent(attempt(900), b"open").unwrap();
+    run(&mut second, 10..12);
+    assert_eq!(spool.report().logs, [report(5, 5, false), report(6, 2, false)]);
+    assert_eq!((spool.report().waiting_events, spool.report().bytes), (7, spool.used_bytes()));
+
+    let mut reader = spool.reader([]);
+    second.close(false).unwrap();
+    spool.pass();
+    let batch = reader.next(usize::MAX).unwrap();
+    assert_eq!(spool.report().waiting_events, 8, "what was read has not left");
+    assert!(!reader.release(5, batch.cursors[&5]).unwrap());
+    assert!(reader.release(6, batch.cursors[&6]).unwrap());
+    let after = spool.report();
+    assert_eq!((after.logs, after.waiting_events), (vec![report(6, 3, true), report(5, 5, false)], 0));
+
+    // A log that breaks is closed by its recovery, and so is one that an earlier process left.
+    run(&mut first, 20..21);
+    spool.retire(first, orphan).unwrap();
+    assert_eq!((spool.report().logs[1], spool.report().waiting_events), (report(5, 8, true), 3));
+    drop((reader, second, spool));
+    let (spool, _) = start(small(folder.path()));
+    assert_eq!((spool.report().logs, spool.report().waiting_events), (vec![report(5, 8, true)], 8));
 }
