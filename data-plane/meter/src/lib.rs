@@ -4,13 +4,16 @@
 //!
 //! - [`intent`]: the bound of an attempt. [`tally`]: its one terminal event. Both pure.
 //! - `wire`: both written as protocol buffers.
-//! - `spool`: the write-ahead log of intents and ends on this machine's disk
+//! - `spool`: the write-ahead log of intents and ends on this machine's disk.
+//! - `emit`: from there to Kafka, in builds for a cluster.
 //!
 //! # Invariants
 //!
 //! - An intent is in the spool before its attempt is sent, and one terminal record before its last chunk is released.
 //! - Death of the process loses nothing that was written; readers see only what survives the machine's death.
 
+#[cfg(feature = "kafka")]
+pub mod emit;
 pub mod intent;
 mod spool;
 pub mod tally;

@@ -17,6 +17,7 @@
 //! - `recovery`: runs the plan
 //! - `reader`: events in batches, and their release
 //! - `report`: how far each log has written, told outside of the events' own way
+//! - `travel`: records as billing reads them
 //! - `spool`: all of them together
 //! - `failpoint`: places to die at in tests
 //!
@@ -47,6 +48,7 @@ mod spool;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod travel;
 
 pub use bound::Pressure;
 pub use durable::{Durable, Poisoned};

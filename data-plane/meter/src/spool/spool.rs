@@ -349,6 +349,11 @@ impl Spool {
         self.0.bound.pressure()
     }
 
+    /// Where the logs lie.
+    pub fn folder(&self) -> &Path {
+        &self.0.options.folder
+    }
+
     /// Bytes of disk that the spool takes.
     pub fn used_bytes(&self) -> u64 {
         self.0.bound.used()
