@@ -1,6 +1,7 @@
 //! From the spool to the ledger, in one process: a batch of records and the cursors behind it are one transaction.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use prost::Message;
 use tokio::sync::watch;
 use waybill_billing::{Cursor, Ledger, Progress};
-use waybill_meter::{Batch, Closed, Kind, Position, Reader, Record, Spool};
-use waybill_proto::usage::v1 as wire;
+use waybill_meter::{Batch, Kind, Position, Reader, Record, Spool};
+use waybill_proto::usage::v1::Spooled;
 
 /// Records of one transaction. Each writes the same hot pages of the indexes once more and waits for the disk: an event costs 39 us in batches of
 /// 250, 34 in those of 500, 24 in those of 2,000, and no less beyond. Whoever else writes to the file waits 50 ms for so many.
@@ -130,7 +130,8 @@ pub async fn drain(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed
 }
 
 async fn commit(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed, batch: Batch) -> anyhow::Result<()> {
-    let records: Vec<wire::Spooled> = batch.records.iter().map(spooled).collect();
+    let own_ends = own_ends(reader, &batch, consumed.process);
+    let records: Vec<Spooled> = batch.records.into_iter().map(Record::into_wire).collect();
     let cursors: Vec<Cursor> = batch
         .cursors
         .iter()
@@ -138,7 +139,7 @@ async fn commit(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed, b
         .collect();
     let report = ledger.commit(&records, Progress::Spool(&cursors)).await?;
     consumed.events.fetch_add(report.inserted as u64, Ordering::Relaxed);
-    consumed.own_ends.fetch_add(own_ends(reader, &batch, consumed.process), Ordering::Relaxed);
+    consumed.own_ends.fetch_add(own_ends, Ordering::Relaxed);
     consumed.quarantined.fetch_add(report.quarantined as u64, Ordering::Relaxed);
     consumed.damaged.fetch_add(batch.damage.len() as u64, Ordering::Relaxed);
     for damage in &batch.damage {
@@ -147,8 +148,11 @@ async fn commit(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed, b
     if report.quarantined > 0 {
         tracing::error!(records = report.quarantined, "usage records were set aside; `waybill status` counts them");
     }
-    for (incarnation, position) in &batch.cursors {
-        reader.release(*incarnation, *position)?;
+    // A log that ended without a further record has no new cursor: a process may have died between its last commit and the release.
+    let ended = batch.finished.iter().filter_map(|log| Some((*log, reader.cursor(*log)?)));
+    let behind: BTreeMap<u64, Position> = batch.cursors.iter().map(|(log, position)| (*log, *position)).chain(ended).collect();
+    for (incarnation, position) in behind {
+        reader.release(incarnation, position)?;
     }
     Ok(())
 }
@@ -157,31 +161,4 @@ async fn commit(reader: &mut Reader, ledger: &dyn Ledger, consumed: &Consumed, b
 fn own_ends(reader: &Reader, batch: &Batch, process: u64) -> u64 {
     let own: Vec<u64> = batch.cursors.keys().copied().filter(|incarnation| reader.process_of(*incarnation) == Some(process)).collect();
     batch.records.iter().filter(|record| record.kind != Kind::Closed && own.contains(&record.incarnation)).count() as u64
-}
-
-fn spooled(record: &Record) -> wire::Spooled {
-    let kind = match record.kind {
-        Kind::Intent => wire::Kind::Intent,
-        Kind::Settled => wire::Kind::Settled,
-        Kind::Partial => wire::Kind::Partial,
-        Kind::Failed => wire::Kind::Failed,
-        Kind::Orphaned => wire::Kind::Orphaned,
-        Kind::Adjusted => wire::Kind::Adjusted,
-        Kind::Closed => wire::Kind::Closed,
-    };
-    wire::Spooled {
-        incarnation: record.incarnation,
-        sequence: record.seq,
-        kind: kind.into(),
-        attempt_id: record.attempt.to_vec().into(),
-        payload: payload(record).into(),
-    }
-}
-
-/// The spool writes the end of a log in a form of its own; the ledger reads messages of the contract.
-fn payload(record: &Record) -> Vec<u8> {
-    match (record.kind, Closed::decode(&record.payload)) {
-        (Kind::Closed, Some(closed)) => wire::Closed { last_sequence: closed.last_seq, doubt: closed.doubt }.encode_to_vec(),
-        _ => record.payload.clone(),
-    }
 }

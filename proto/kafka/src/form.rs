@@ -66,7 +66,8 @@ mod tests {
         let own = key(0x0102);
         assert_eq!(own, [0, 0, 0, 0, 0, 0, 1, 2]);
         let undecodable = |value: &[u8]| Spooled::decode(value).map_err(|error| Strange::Undecodable(error.to_string()));
-        let rows: [(Option<&[u8]>, Option<&[u8]>, Option<&[u8]>, Result<Spooled, Strange>); 7] = [
+        type Bytes<'a> = Option<&'a [u8]>;
+        let rows: [(Bytes<'_>, Bytes<'_>, Bytes<'_>, Result<Spooled, Strange>); 7] = [
             (Some(&own), Some(b"1"), Some(&value), Ok(record.clone())),
             (None, None, Some(&value), Ok(record)),
             (Some(&own), Some(b"2"), Some(&value), Err(Strange::Version("2".to_owned()))),

@@ -146,6 +146,11 @@ impl Reader {
         self.finished.clear();
     }
 
+    /// How far a log has been read.
+    pub fn cursor(&self, incarnation: u64) -> Option<Position> {
+        self.cursors.get(&incarnation).copied()
+    }
+
     /// The process that writes or wrote this log; `None` if its headers cannot be read or it is gone.
     pub fn process_of(&self, incarnation: u64) -> Option<u64> {
         let standing = self.spool.inner().standings().into_iter().find(|(known, _)| *known == incarnation);
