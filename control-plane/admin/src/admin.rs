@@ -19,7 +19,7 @@ use crate::{
     plan::{self, Plan},
     seal::Sealer,
     sets,
-    surroundings::{Running, Surroundings},
+    surroundings::{Fleet, Running, Surroundings},
 };
 
 /// How often a change set is validated anew after others changed the configuration meanwhile.
@@ -131,13 +131,8 @@ impl Admin {
         let backlog = self.parts.running.backlog();
         let known = LedgerStatus::from(&self.parts.ledger.status().await?);
         let ledger = LedgerStatus { spool_bytes: backlog.spool_bytes, lag_events: backlog.lag_events, ..known };
-        Ok(StatusResponse {
-            revision,
-            build: self.parts.build.clone(),
-            proxies: self.parts.running.proxies(),
-            ledger: Some(ledger),
-            replicas: Vec::new(),
-        })
+        let Fleet { replicas, proxies, .. } = self.parts.running.fleet().await;
+        Ok(StatusResponse { revision, build: self.parts.build.clone(), proxies, ledger: Some(ledger), replicas })
     }
 
     /// Commits a change set, validating it anew when others were faster.

@@ -39,4 +39,4 @@ pub use asked::{CHANGE_SET_BYTES, CHANGE_SET_RESOURCES, PLAN_RESOURCES};
 pub use error::{Error, Fault};
 pub use serve::{OperatorToken, ServeError, serve};
 pub use status::status;
-pub use surroundings::{Alone, Backlog, Host, Running, Surroundings, proxy_status};
+pub use surroundings::{Alone, Answer, Backlog, Fleet, Host, Running, Surroundings};

@@ -2,13 +2,15 @@
 
 use std::{
     env, fs, io,
+    pin::Pin,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use waybill_model::id::GenerationId;
 use waybill_proto::{
-    admin::v1::{ProxyStatus, RefusalRow},
+    admin::v1::{ProxyStatus, RefusalRow, ReplicaStatus},
     model::v1::SecretRef,
+    sync::v1::ProxyState,
 };
 
 /// The host: what is not a function of the arguments.
@@ -71,12 +73,35 @@ pub struct Backlog {
     pub lag_events: u64,
 }
 
+/// The fleet: all replicas, and all proxies that any of them serves or has served.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fleet {
+    /// The replicas of the control plane, by name; also those that did not answer.
+    pub replicas: Vec<ReplicaStatus>,
+    /// All proxies by name, in the operators' words.
+    pub proxies: Vec<ProxyStatus>,
+    /// The same proxies, with all that they told: in the same order.
+    pub states: Vec<ProxyState>,
+}
+
+impl Fleet {
+    /// A fleet of these replicas and proxies; each proxy comes with the name of the replica that knows it best.
+    #[must_use]
+    pub fn new(replicas: Vec<ReplicaStatus>, proxies: Vec<(String, ProxyState)>) -> Self {
+        let (shown, states) = proxies.into_iter().map(|(replica, state)| (proxy_status(replica, &state), state)).unzip();
+        Self { replicas, proxies: shown, states }
+    }
+}
+
+/// An answer to come.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// What runs beside the control plane and may be asked.
 pub trait Running: Send + Sync {
-    /// All proxies, by name. [`proxy_status`] makes one from the publisher's.
-    fn proxies(&self) -> Vec<ProxyStatus>;
+    /// All replicas and all proxies. Other replicas are asked, so it may take about a second.
+    fn fleet(&self) -> Answer<'_, Fleet>;
 
-    /// The refusal of a request, while a proxy remembers it.
+    /// The refusal of a request, while a proxy of this process remembers it.
     fn refusal(&self, generation: GenerationId) -> Option<RefusalRow>;
 
     /// What is on its way to the ledger.
@@ -88,8 +113,8 @@ pub trait Running: Send + Sync {
 pub struct Alone;
 
 impl Running for Alone {
-    fn proxies(&self) -> Vec<ProxyStatus> {
-        Vec::new()
+    fn fleet(&self) -> Answer<'_, Fleet> {
+        Box::pin(async { Fleet::default() })
     }
 
     fn refusal(&self, _: GenerationId) -> Option<RefusalRow> {
@@ -101,18 +126,22 @@ impl Running for Alone {
     }
 }
 
-/// A proxy as the publisher knows it, in the words of the contract.
-#[must_use]
-pub fn proxy_status(known: waybill_publish::ProxyStatus) -> ProxyStatus {
+/// A proxy as a replica knows it, in the operators' words.
+fn proxy_status(replica: String, known: &ProxyState) -> ProxyStatus {
+    let spool = known.spool.clone().unwrap_or_default();
     ProxyStatus {
-        proxy: known.proxy,
-        build: known.build,
+        proxy: known.proxy.clone(),
+        build: known.build.clone(),
         applied_revision: known.applied_revision,
         deny_epoch: known.deny_epoch,
         stale_seconds: known.stale_seconds,
-        rejected: known.rejected,
-        warnings: known.warnings,
+        rejected: known.rejected.clone(),
+        warnings: known.warnings.clone(),
         connected: known.connected,
-        ..ProxyStatus::default()
+        replica,
+        spool_bytes: spool.spool_bytes,
+        spool_bound_bytes: spool.spool_bound_bytes,
+        waiting_events: spool.waiting_events,
+        unbilled_requests: spool.unbilled_requests,
     }
 }

@@ -11,10 +11,17 @@
 //! - `publication`: one revision as sessions see it
 //! - [`session`]: the protocol with one proxy
 //! - `debounce`: how long a change waits for the next one
+//! - `advised`: what all proxies are advised of the endpoints' health
 //!
 //! With a clock and channels:
-//! - `publisher`: follows the store, serves sessions
-//! - `fleet`: what every proxy has applied
+//! - `publisher`: follows the store
+//! - `serving`: one session with its stream
+//! - `fleet`: what every proxy has applied, and what it told
+//!
+//! With a network:
+//! - `listen`, `services`: the sync listener
+//! - [`usage`]: the ledger, as proxies see it
+//! - [`peers`]: the other replicas, and what all know together
 //!
 //! # Invariants
 //!
@@ -24,20 +31,28 @@
 //! - A proxy is never sent a revision below the one it holds.
 //! - A deny entry never waits for a revision or for a push.
 
+mod advised;
 mod changes;
 mod debounce;
 mod denials;
 pub mod diff;
 mod fleet;
 pub mod index;
+mod listen;
+pub mod peers;
 mod publication;
 mod publisher;
 #[cfg(test)]
 mod sample;
+mod services;
+mod serving;
 pub mod session;
 pub mod stored;
+pub mod usage;
 
-pub use fleet::ProxyStatus;
+pub use listen::{Limits, ServeError, Served, serve};
+pub use peers::Peers;
 pub use publication::Publication;
-pub use publisher::{Error, Publisher, Stopped};
+pub use publisher::{Error, Figures, Publisher, Stopped};
 pub use session::{Refusal, Session};
+pub use usage::Usage;

@@ -1,8 +1,6 @@
 //! The publisher: follows the store, shows the world, serves sessions. A thin shell; every decision is made by the pure parts.
 
 use std::{
-    collections::VecDeque,
-    iter::Peekable,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,17 +13,19 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tokio_stream::StreamExt;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use waybill_model::world::World;
-use waybill_proto::sync::v1::{ConnectRequest, ConnectResponse, connect_response::Message};
+use waybill_proto::sync::v1::{Advice, ConnectRequest, ConnectResponse, ProxyState};
 use waybill_store::{Listing, Position, Read, Store, Update, Watch, keys};
 
 use crate::{
     Publication,
+    advised::Advised,
     debounce::Debounce,
-    fleet::{Fleet, ProxyStatus},
+    fleet::Fleet,
     index::{self, Index, Step},
-    session::{Action, Event, Frames, Refusal, Session},
+    serving::{self, Terms},
+    session::Refusal,
 };
 
 /// The store is listed anew this often and compared with what the watch told: watches have been wrong before.
@@ -69,23 +69,42 @@ impl Drop for Follower {
     }
 }
 
+/// What all sessions share.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     began: Instant,
     /// The newest publication: what admin reads.
     newest: watch::Sender<Arc<Publication>>,
     /// What sessions push: the newest, after its debounce.
-    released: watch::Sender<Arc<Publication>>,
-    fleet: Fleet,
-    sessions: AtomicU64,
+    pub released: watch::Sender<Arc<Publication>>,
+    /// What all proxies are advised of the endpoints' health.
+    pub advice: watch::Sender<Advised>,
+    pub fleet: Fleet,
+    pub sessions: AtomicU64,
+    pub figures: Figures,
+}
+
+/// What has happened since the start, for metrics.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Streams that were refused since too many were being brought up to date at once.
+    pub handshakes_refused: AtomicU64,
+    /// Streams that were refused for what the proxy is or says.
+    pub proxies_refused: AtomicU64,
+    /// Pushes that were begun.
+    pub pushes: AtomicU64,
+    /// Root hashes that differed where they should be the same. Should stay 0.
+    pub hash_differences: AtomicU64,
+    /// Differences between the store and what its watch had told. Should stay 0.
+    pub watch_repairs: AtomicU64,
 }
 
 impl Shared {
-    fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn at(&self, ms: u64) -> Instant {
+    pub fn at(&self, ms: u64) -> Instant {
         self.began + Duration::from_millis(ms)
     }
 }
@@ -103,8 +122,10 @@ impl Publisher {
             began: Instant::now(),
             newest: watch::Sender::new(Arc::clone(&publication)),
             released: watch::Sender::new(publication),
+            advice: watch::Sender::default(),
             fleet: Fleet::new(),
             sessions: AtomicU64::new(0),
+            figures: Figures::default(),
         });
         let following = Following { store, shared: Arc::clone(&shared), index, debounce: Debounce::Idle };
         following.log_faults();
@@ -134,10 +155,33 @@ impl Publisher {
         Ok(Arc::clone(publication.world()))
     }
 
-    /// All proxies, by name.
+    /// All proxies that this replica serves or has served, by name, with all that they told.
     #[must_use]
-    pub fn proxies(&self) -> Vec<ProxyStatus> {
+    pub fn proxies(&self) -> Vec<ProxyState> {
         self.shared.fleet.proxies(self.shared.now_ms())
+    }
+
+    /// How many proxies have a stream here.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.shared.fleet.connected()
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// Advises all proxies of the endpoints' health: those that are connected now, and until it expires those that connect later.
+    pub fn advise(&self, advice: Advice) {
+        self.shared.advice.send_replace(Advised::new(advice, self.shared.now_ms()));
+    }
+
+    /// Follows which proxies are here and what they have applied.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.fleet.changes()
     }
 
     /// Waits until every connected proxy has applied a revision, and returns them with their verdicts. At once if none is connected.
@@ -145,108 +189,24 @@ impl Publisher {
     ///
     /// # Errors
     /// The publisher has ended.
-    pub async fn applied(&self, revision: u64) -> Result<Vec<ProxyStatus>, Stopped> {
+    pub async fn applied(&self, revision: u64) -> Result<Vec<ProxyState>, Stopped> {
         let mut changes = self.shared.fleet.changes();
         loop {
             changes.borrow_and_update();
-            let proxies = self.proxies();
-            if proxies.iter().all(|proxy| !proxy.connected || proxy.applied_revision >= revision) {
-                return Ok(proxies);
+            if self.shared.fleet.has_applied(revision) {
+                return Ok(self.proxies());
             }
             changes.changed().await.map_err(|_| Stopped)?;
         }
     }
 
     /// Serves one proxy over a pair of channels, until either side ends it. Returns why.
-    pub async fn serve(&self, mut requests: mpsc::Receiver<ConnectRequest>, responses: mpsc::Sender<ConnectResponse>) -> Refusal {
-        let number = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
-        let mut serving = Serving { shared: &self.shared, number, session: Session::new(self.shared.now_ms()), outbox: Outbox::default() };
-        let refusal = serving.run(&mut requests, &responses).await;
-        if let Some(proxy) = &serving.outbox.proxy {
-            tracing::info!(%proxy, reason = %refusal, "a proxy's stream has ended");
-            self.shared.fleet.left(number, proxy, self.shared.now_ms());
-        }
-        refusal
-    }
-}
-
-/// What waits to be sent to one proxy. Bounded: one push, and the few things that overtake it.
-#[derive(Debug, Default)]
-struct Outbox {
-    first: VecDeque<Message>,
-    frames: Option<Peekable<Frames>>,
-    proxy: Option<String>,
-}
-
-impl Outbox {
-    fn is_empty(&mut self) -> bool {
-        self.first.is_empty() && self.frames.as_mut().is_none_or(|frames| frames.peek().is_none())
+    pub async fn serve(&self, requests: mpsc::Receiver<ConnectRequest>, responses: mpsc::Sender<ConnectResponse>) -> Refusal {
+        serving::serve(&self.shared, Terms::default(), ReceiverStream::new(requests), &responses, |response| response).await
     }
 
-    fn pop(&mut self) -> Option<ConnectResponse> {
-        let first = self.first.pop_front().map(|message| ConnectResponse { message: Some(message) });
-        first.or_else(|| self.frames.as_mut()?.next())
-    }
-}
-
-/// One session with its channels.
-struct Serving<'a> {
-    shared: &'a Shared,
-    number: u64,
-    session: Session,
-    outbox: Outbox,
-}
-
-impl Serving<'_> {
-    async fn run(&mut self, requests: &mut mpsc::Receiver<ConnectRequest>, responses: &mpsc::Sender<ConnectResponse>) -> Refusal {
-        let mut released = self.shared.released.subscribe();
-        loop {
-            let due = self.shared.at(self.session.due_ms());
-            let waiting = !self.outbox.is_empty();
-            let event = tokio::select! {
-                biased;
-                changed = released.changed() => match changed {
-                    Ok(()) => Event::Published,
-                    Err(_) => return Refusal::Closed,
-                },
-                request = requests.recv() => match request {
-                    Some(request) => Event::Received(request),
-                    None => return Refusal::Closed,
-                },
-                () = tokio::time::sleep_until(due) => Event::Tick,
-                permit = responses.reserve(), if waiting => match permit {
-                    Ok(permit) => {
-                        if let Some(response) = self.outbox.pop() {
-                            permit.send(response);
-                        }
-                        continue;
-                    }
-                    Err(_) => return Refusal::Closed,
-                },
-            };
-            let now = Arc::clone(&released.borrow_and_update());
-            if let Some(refusal) = self.on(event, &now) {
-                return refusal;
-            }
-        }
-    }
-
-    fn on(&mut self, event: Event, now: &Publication) -> Option<Refusal> {
-        let mut refusal = None;
-        for action in self.session.on(event, now, self.shared.now_ms()) {
-            match action {
-                Action::Deny(deny) => self.outbox.first.push_back(Message::Deny(deny)),
-                Action::Heartbeat(heartbeat) => self.outbox.first.push_back(Message::Heartbeat(heartbeat)),
-                // What is left of an older push was refused by the proxy: nobody reads it.
-                Action::Push(push) => self.outbox.frames = Some(push.into_iter().peekable()),
-                Action::Close(reason) => refusal = Some(reason),
-            }
-        }
-        if let Some(member) = self.session.member() {
-            self.outbox.proxy.get_or_insert_with(|| member.proxy.clone());
-            self.shared.fleet.update(self.number, member);
-        }
-        refusal
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -305,6 +265,7 @@ impl Following {
         let step = self.index.relist(&listing.entries)?;
         if let Some(step) = step.as_ref().filter(|step| step.world.revision() == shown) {
             let resources = step.changed.len();
+            self.shared.figures.watch_repairs.fetch_add(1, Ordering::Relaxed);
             tracing::error!(revision = shown, resources, "the watch of the store had told something else than the store holds; repaired");
         }
         self.publish(step);

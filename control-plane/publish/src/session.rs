@@ -7,7 +7,7 @@ mod push;
 mod status;
 
 use waybill_model::world::{Hash, World};
-use waybill_proto::sync::v1::{ConnectRequest, Deny, Heartbeat, Hello, Report, ShardHash, connect_request};
+use waybill_proto::sync::v1::{ConnectRequest, Deny, HealthCounts, Heartbeat, Hello, Report, ShardHash, SpoolReport, connect_request};
 
 use crate::{Publication, denials::lift_of_unknown, diff::ShardHashes};
 pub use push::{Frames, Push};
@@ -54,6 +54,20 @@ pub enum Refusal {
         /// The revision now.
         revision: u64,
     },
+    /// It calls itself otherwise than its certificate does.
+    #[error("{peer} may not call itself {said}: the certificate does not have this name")]
+    Name {
+        /// Who its certificate says it is.
+        peer: String,
+        /// What it said.
+        said: String,
+    },
+    /// The stream has lasted as long as one may, so that the fleet spreads over the replicas.
+    #[error("the stream has lasted its time: connect again")]
+    Aged,
+    /// This replica ends.
+    #[error("this replica ends: connect to another")]
+    Stopping,
     /// Its channel is closed.
     #[error("the stream was closed")]
     Closed,
@@ -79,8 +93,19 @@ pub enum Action {
     Heartbeat(Heartbeat),
     /// Send this in place of what waits of an older push.
     Push(Push),
+    /// The proxy counted this since its last counts.
+    Count(HealthCounts),
+    /// The proxy's spool, as it is now.
+    Spool(SpoolReport),
     /// End the session.
     Close(Refusal),
+}
+
+impl Action {
+    /// The proxy hears of it.
+    const fn is_sent(&self) -> bool {
+        matches!(self, Self::Deny(_) | Self::Heartbeat(_) | Self::Push(_))
+    }
 }
 
 /// One proxy's session.
@@ -170,7 +195,7 @@ impl Session {
             self.stage = Stage::Closed;
             actions.push(Action::Close(refusal));
         }
-        if actions.iter().any(|action| !matches!(action, Action::Close(_))) {
+        if actions.iter().any(Action::is_sent) {
             self.sent_ms = now_ms;
         }
         actions
@@ -179,7 +204,7 @@ impl Session {
     fn step(&mut self, event: Event, now: &Publication, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         if let Event::Received(request) = event {
             self.heard_ms = now_ms;
-            self.receive(request, now, now_ms)?;
+            self.receive(request, now, now_ms, actions)?;
         }
         if let Stage::Greeted(peer) = &mut self.stage {
             actions.extend(peer.denials(now).into_iter().map(Action::Deny));
@@ -189,14 +214,14 @@ impl Session {
         if now_ms >= self.heard_ms + SILENCE_MS {
             return Err(Refusal::Silent);
         }
-        if actions.is_empty() && now_ms >= self.sent_ms + HEARTBEAT_MS {
+        if !actions.iter().any(Action::is_sent) && now_ms >= self.sent_ms + HEARTBEAT_MS {
             let elapsed_ms = now_ms - self.opened_ms;
             actions.push(Action::Heartbeat(Heartbeat { elapsed_ms, ..Heartbeat::default() }));
         }
         Ok(())
     }
 
-    fn receive(&mut self, request: ConnectRequest, now: &Publication, now_ms: u64) -> Result<(), Refusal> {
+    fn receive(&mut self, request: ConnectRequest, now: &Publication, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         use connect_request::Message;
         match (&mut self.stage, request.message) {
             (Stage::Opened, Some(Message::Hello(hello))) => {
@@ -206,8 +231,16 @@ impl Session {
             (Stage::Opened, _) => Err(Refusal::Protocol("the first message is not Hello")),
             (Stage::Greeted(_), Some(Message::Hello(_))) => Err(Refusal::Protocol("a second Hello")),
             (Stage::Greeted(peer), Some(Message::Report(report))) => peer.report(report),
+            (Stage::Greeted(_), Some(Message::Health(counts))) => {
+                actions.push(Action::Count(counts));
+                Ok(())
+            }
+            (Stage::Greeted(_), Some(Message::Spool(report))) => {
+                actions.push(Action::Spool(report));
+                Ok(())
+            }
             // A message that this build does not know is a newer build's; the schema range says what must be understood.
-            (Stage::Greeted(_), Some(Message::Heartbeat(_) | Message::Health(_) | Message::Spool(_)) | None) => Ok(()),
+            (Stage::Greeted(_), Some(Message::Heartbeat(_)) | None) => Ok(()),
             (Stage::Closed, _) => Err(Refusal::Closed),
         }
     }

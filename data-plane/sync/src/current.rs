@@ -1,4 +1,4 @@
-//! What worker threads read: the snapshot in force and the deny overlay. Reading never waits, whatever is being compiled or written.
+//! What worker threads read: the snapshot in force, the deny overlay, the advice on health. Reading never waits, whatever is being compiled or written.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 use waybill_model::snapshot::Snapshot;
 
-use crate::overlay::Denied;
+use crate::{advised::Advised, overlay::Denied};
 
 /// Stands for a proxy that is in step now.
 const NOW: i64 = i64::MAX;
@@ -27,6 +27,7 @@ pub struct Current {
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     denied: ArcSwap<Denied>,
+    advised: ArcSwap<Advised>,
     /// The revision in force, for those who wait for one.
     revision: watch::Sender<u64>,
     began: Instant,
@@ -41,6 +42,7 @@ impl Current {
             revision: watch::Sender::new(snapshot.revision),
             snapshot: ArcSwap::from_pointee(snapshot),
             denied: ArcSwap::from_pointee(denied),
+            advised: ArcSwap::default(),
             began: Instant::now(),
             fresh_ms: AtomicI64::new(age_ms.saturating_neg().min(0)),
         };
@@ -72,6 +74,12 @@ impl Current {
         self.shared.denied.load().contains(api_key_uid)
     }
 
+    /// What the fleet knows of the endpoints' health. It has an end of its own: ask it with the time.
+    #[must_use]
+    pub fn advised(&self) -> Guard<Arc<Advised>> {
+        self.shared.advised.load()
+    }
+
     /// There is a configuration to serve by.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -100,6 +108,10 @@ impl Current {
 
     pub(crate) fn deny(&self, denied: Arc<Denied>) {
         self.shared.denied.store(denied);
+    }
+
+    pub(crate) fn advise(&self, advised: Advised) {
+        self.shared.advised.store(Arc::new(advised));
     }
 
     /// In step now, or not any more since this moment.

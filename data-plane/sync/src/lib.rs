@@ -10,12 +10,18 @@
 //! - `guard`: the crash guard: which generation to start from after a death
 //! - `backoff`: when to connect again
 //! - `container`: the bytes of the files
+//! - `advised`: what the fleet knows of the endpoints' health
 //!
 //! With a clock, a disk and channels:
 //! - `current`: what worker threads read
 //! - `folder`: the files of last-known-good
 //! - `keeper`: writes them behind the swap
+//! - `outgoing`: what the other rooms have to say to the control plane
 //! - `sync`: loads, subscribes, swaps
+//!
+//! With a network:
+//! - `remote`: the replicas of the control plane
+//! - `usage`: what only they know of the ledger
 //!
 //! # Invariants
 //!
@@ -27,6 +33,7 @@
 //! - A revision that served is never blamed for a death.
 
 mod adopt;
+mod advised;
 mod backoff;
 mod change;
 mod container;
@@ -34,17 +41,24 @@ mod current;
 mod folder;
 mod guard;
 mod keeper;
+mod outgoing;
 mod overlay;
+mod remote;
 #[cfg(test)]
 mod sample;
 pub mod subscriber;
 #[allow(clippy::module_inception)]
 mod sync;
+mod usage;
 
 pub use adopt::{Held, Outcome, Panicked, adopt};
+pub use advised::Advised;
 pub use backoff::pause_ms;
 pub use current::Current;
 pub use folder::FolderError;
+pub use outgoing::Outgoing;
 pub use overlay::{Denied, Overlay};
+pub use remote::Remote;
 pub use subscriber::{Identity, Lost};
-pub use sync::{Secrets, Sync};
+pub use sync::{Secrets, Stream, Sync, Unreached};
+pub use usage::{Unanswered, UsageClient};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use waybill_model::{compile::Fault, snapshot::Snapshot, world::World};
 use waybill_proto::sync::v1::{
-    Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, Report, Verdict, connect_request, connect_response,
+    Advice, Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, Report, Verdict, connect_request, connect_response,
 };
 
 use crate::{
@@ -97,6 +97,8 @@ pub enum Action {
     Deny(Arc<Denied>, Overlay),
     /// The overlay holds less than it did: write it to the disk when there is time.
     KeepOverlay(Overlay),
+    /// Follow this until it expires.
+    Advise(Advice),
     /// End the stream.
     Close(Lost),
 }
@@ -263,7 +265,11 @@ impl Subscriber {
         use connect_response::Message;
         let (nonce, outcome) = match response.message {
             Some(Message::Deny(entry)) => return self.deny(entry, actions),
-            Some(Message::Heartbeat(_) | Message::Advice(_)) | None => return Ok(()),
+            Some(Message::Advice(advice)) => {
+                actions.push(Action::Advise(advice));
+                return Ok(());
+            }
+            Some(Message::Heartbeat(_)) | None => return Ok(()),
             Some(Message::Commit(commit)) if self.is_closed(commit.nonce) => {
                 self.answer_again(commit.nonce, actions);
                 return Ok(());

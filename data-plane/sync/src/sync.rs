@@ -2,7 +2,11 @@
 
 use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
 use waybill_model::{
     compile::compile,
     snapshot::{Secret, Snapshot},
@@ -13,8 +17,9 @@ use waybill_proto::{
 };
 
 use crate::{
-    Current, Identity, Lost,
+    Current, Identity, Lost, Outgoing,
     adopt::{Held, Outcome, Panicked, adopt},
+    advised::Advised,
     backoff::pause_ms,
     folder::{Folder, FolderError, Unusable},
     guard::{Generation, PROVEN_MS},
@@ -26,8 +31,34 @@ use crate::{
 /// Resolves references to secrets in this process.
 pub type Secrets = Arc<dyn Fn(&SecretRef) -> Option<Secret> + Send + std::marker::Sync>;
 
+/// No longer than this is a control plane left alone because it asks for it.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+
 type Requests = mpsc::Sender<ConnectRequest>;
 type Responses = mpsc::Receiver<ConnectResponse>;
+
+/// The ends of a new stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// What the proxy says.
+    pub requests: Requests,
+    /// What it hears.
+    pub responses: Responses,
+    /// Why it ended, if whoever carries it knows: there when `responses` closes.
+    pub ended: Option<oneshot::Receiver<Unreached>>,
+}
+
+/// There is no stream, or no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unreached {
+    /// Why.
+    pub reason: String,
+    /// The control plane asks to be left alone for this long.
+    pub after: Option<Duration>,
+    /// It does not want this proxy as it is: somebody has to mend that.
+    pub refused: bool,
+}
 
 /// A proxy's end of the configuration.
 pub struct Sync {
@@ -37,6 +68,7 @@ pub struct Sync {
     secrets: Secrets,
     keeper: Keeper,
     outbox: VecDeque<ConnectRequest>,
+    outgoing: Outgoing,
     compiling: Option<JoinHandle<Result<Outcome, Panicked>>>,
     prove_at: Option<Instant>,
 }
@@ -92,7 +124,17 @@ impl Sync {
         let began = Instant::now();
         let prove_at = (snapshot.revision > 0).then(|| began + Duration::from_millis(PROVEN_MS));
         let current = Current::new(snapshot, denied, age_ms);
-        Self { began, subscriber, current, secrets, keeper, outbox: VecDeque::new(), compiling: None, prove_at }
+        Self {
+            began,
+            subscriber,
+            current,
+            secrets,
+            keeper,
+            outbox: VecDeque::new(),
+            outgoing: Outgoing::default(),
+            compiling: None,
+            prove_at,
+        }
     }
 
     /// What worker threads read.
@@ -101,9 +143,16 @@ impl Sync {
         self.current.clone()
     }
 
+    /// What the rooms of this proxy say to the control plane by.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        self.outgoing.clone()
+    }
+
     /// Follows one stream until it is lost. Needs a tokio runtime. May be dropped and run again.
     pub async fn run(&mut self, requests: Requests, mut responses: Responses) -> Lost {
         self.outbox.clear();
+        self.outgoing.forget_counts();
         let mut lost = self.on(Event::Opened);
         while lost.is_none() {
             lost = self.wait(Some((&requests, &mut responses)), None).await;
@@ -113,25 +162,44 @@ impl Sync {
         lost.unwrap_or(Lost::Closed)
     }
 
-    /// Follows the control plane for ever: connects, runs, pauses with jitter, connects again. `connect` gives the ends of a new stream, or none if
-    /// there is none to be had.
+    /// Follows the control plane for ever: connects, runs, pauses with jitter, connects again.
     pub async fn follow<C, F>(&mut self, mut connect: C) -> std::convert::Infallible
     where
         C: FnMut() -> F,
-        F: Future<Output = Option<(Requests, Responses)>>,
+        F: Future<Output = Result<Stream, Unreached>>,
     {
         let mut failed = 0;
         loop {
             let opened = Instant::now();
-            let lost = match connect().await {
-                Some((requests, responses)) => self.run(requests, responses).await,
-                None => Lost::Closed,
+            let unreached = match self.connecting(connect()).await {
+                Ok(Stream { requests, responses, ended }) => {
+                    let lost = self.run(requests, responses).await;
+                    let told = ended.filter(|_| lost == Lost::Closed).and_then(|mut ended| ended.try_recv().ok());
+                    told.unwrap_or_else(|| Unreached { reason: lost.to_string(), after: None, refused: false })
+                }
+                Err(unreached) => unreached,
             };
             let lived = opened.elapsed() > Duration::from_millis(2 * HEARTBEAT_MS);
             failed = if lived { 0 } else { failed + 1 };
-            let pause = Duration::from_millis(pause_ms(failed, random()));
-            tracing::info!(reason = %lost, pause_ms = pause.as_millis(), "the stream to the control plane is gone; serving what is held");
+            let pause = pause(failed, unreached.after);
+            let pause_ms = pause.as_millis();
+            if unreached.refused {
+                tracing::error!(reason = %unreached, pause_ms, "the control plane refuses this proxy; serving what is held");
+            } else {
+                tracing::info!(reason = %unreached, pause_ms, "no stream to the control plane; serving what is held");
+            }
             self.rest(pause).await;
+        }
+    }
+
+    /// Passes time until there is a stream or none to be had.
+    async fn connecting(&mut self, connect: impl Future<Output = Result<Stream, Unreached>>) -> Result<Stream, Unreached> {
+        tokio::pin!(connect);
+        loop {
+            tokio::select! {
+                stream = &mut connect => return stream,
+                _ = self.wait(None, None) => {}
+            }
         }
     }
 
@@ -162,6 +230,8 @@ impl Sync {
         let proving = self.prove_at;
         let (requests, responses) = stream.unzip();
         let waiting = !self.outbox.is_empty();
+        // What is said besides waits for what was said before: it does not pile up here.
+        let listening = requests.is_some() && !waiting;
         tokio::select! {
             response = receive(responses) => match response {
                 Some(response) => self.on(Event::Received(response)),
@@ -176,6 +246,10 @@ impl Sync {
                 }
                 None => Some(Lost::Closed),
             },
+            () = self.outgoing.rung(), if listening => {
+                self.outbox.extend(self.outgoing.take().into_iter().map(|message| ConnectRequest { message: Some(message) }));
+                None
+            }
             outcome = compiled(&mut self.compiling) => {
                 self.prove_at = Some(Instant::now() + Duration::from_millis(PROVEN_MS));
                 self.on(Event::Compiled(outcome))
@@ -210,6 +284,7 @@ impl Sync {
                     self.keeper.keep_overlay(overlay);
                 }
                 Action::KeepOverlay(overlay) => self.keeper.keep_overlay(overlay),
+                Action::Advise(advice) => self.current.advise(Advised::new(advice, std::time::Instant::now())),
                 Action::Close(reason) => lost = Some(reason),
             }
         }
@@ -265,6 +340,14 @@ async fn sleep_until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
+}
+
+/// The pause before the next attempt. Who was asked to wait does so, and some more of its own choice, so that not all come back at once.
+fn pause(failed: u32, asked: Option<Duration>) -> Duration {
+    let own = Duration::from_millis(pause_ms(failed, random()));
+    let asked = asked.map(|asked| asked.min(LONGEST_ASKED)).unwrap_or_default();
+    let more = u64::try_from(asked.as_millis()).unwrap_or(0).checked_add(1).map_or(0, |bound| random() % bound);
+    own.max(asked + Duration::from_millis(more))
 }
 
 /// Uniform over all of `u64`. A system without randomness gets no jitter, which is no reason to stop.

@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use waybill_admin::{Backlog, Running, proxy_status};
+use waybill_admin::{Answer, Backlog, Fleet, Running};
 use waybill_meter::Spool;
 use waybill_model::{id::GenerationId, snapshot::Snapshot};
-use waybill_proto::admin::v1::{ProxyStatus, RefusalRow};
+use waybill_proto::admin::v1::{RefusalRow, ReplicaStatus};
 use waybill_proxy::{Configuration, Counters, Refusals};
 use waybill_publish::Publisher;
 use waybill_sync::Current;
 
 use crate::consume::Consumed;
+
+/// What the one replica of this process is called.
+const LOCAL: &str = "local";
 
 /// What workers read, as the proxy wants it.
 pub struct InForce(pub Current);
@@ -38,8 +41,11 @@ pub struct Here {
 }
 
 impl Running for Here {
-    fn proxies(&self) -> Vec<ProxyStatus> {
-        self.publisher.proxies().into_iter().map(proxy_status).collect()
+    fn fleet(&self) -> Answer<'_, Fleet> {
+        let proxies = self.publisher.proxies().into_iter().map(|proxy| (LOCAL.to_owned(), proxy)).collect();
+        let (build, revision) = (env!("CARGO_PKG_VERSION").to_owned(), self.publisher.world().revision());
+        let replica = ReplicaStatus { replica: LOCAL.to_owned(), build, revision, error: String::new() };
+        Box::pin(async { Fleet::new(vec![replica], proxies) })
     }
 
     fn refusal(&self, generation: GenerationId) -> Option<RefusalRow> {

@@ -27,7 +27,7 @@ use waybill_proto::model::v1::SecretRef;
 use waybill_proxy::{Configuration, Limits, Proxy, Settings, SpoolFull};
 use waybill_publish::Publisher;
 use waybill_store::{MonotonicClock, Sqlite, Store};
-use waybill_sync::{Identity, Sync};
+use waybill_sync::{Identity, Stream, Sync};
 
 use crate::{
     banner::{self, Banner},
@@ -336,7 +336,7 @@ async fn follow(mut sync: Sync, publisher: Publisher, mut stop: watch::Receiver<
             let (requests, from_proxy) = mpsc::channel(CHANNEL);
             let (to_proxy, responses) = mpsc::channel(CHANNEL);
             tokio::spawn(async move { publisher.serve(from_proxy, to_proxy).await });
-            Some((requests, responses))
+            Ok(Stream { requests, responses, ended: None })
         }
     };
     tokio::select! {

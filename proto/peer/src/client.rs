@@ -134,3 +134,11 @@ impl Service<Uri> for PeerClient {
         })
     }
 }
+
+/// An error with what is behind it: a transport's own words say nothing.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.join(": ")
+}

@@ -9,6 +9,7 @@
 //! - `connection`: a connection with the peer that showed itself on it
 //! - `server`: takes connections
 //! - `client`: makes them
+//! - [`retry`]: when to try again, as a refusal says it
 //!
 //! # Invariants
 //!
@@ -22,12 +23,13 @@ mod connection;
 mod credentials;
 mod files;
 pub mod identity;
+pub mod retry;
 mod server;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-pub use client::{ConnectError, PeerClient};
+pub use client::{ConnectError, PeerClient, chain};
 pub use connection::{Peer, PeerConnection};
 pub use credentials::{Credentials, Reloaded};
 pub use files::{Error, Files};

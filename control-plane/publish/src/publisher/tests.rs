@@ -3,7 +3,7 @@ use std::sync::Arc;
 use waybill_model::world::{Delta, Key};
 use waybill_proto::{
     model::v1::Resource,
-    sync::v1::{Hello, Report, connect_request},
+    sync::v1::{Advice, EndpointCounts, HealthCounts, Hello, Report, SpoolReport, connect_request, connect_response::Message},
 };
 use waybill_store::{MonotonicClock, Operation, Sqlite, Transaction};
 
@@ -125,4 +125,46 @@ async fn a_proxy_that_goes_is_shown_as_away_and_nobody_waits_for_it() {
     rig.commit(3, &[api_key("k", true, 1)]).await;
     let proxies = rig.publisher.applied(3).await.unwrap();
     assert_eq!((proxies[0].connected, proxies[0].applied_revision), (false, 0));
+}
+
+#[tokio::test]
+async fn advice_reaches_who_is_connected_and_until_it_expires_who_comes_later() {
+    let rig = rig().await;
+    tokio::time::pause();
+    let mut early = proxy(rig.publisher.clone(), "early", false).await;
+    rig.publisher.changes().wait_for(|version| *version > 0).await.unwrap();
+    rig.publisher.advise(Advice { ttl_ms: 30_000, ..Advice::default() });
+    let advised = async |log: &mut mpsc::UnboundedReceiver<Message>| loop {
+        if let Message::Advice(advice) = log.recv().await.unwrap() {
+            return advice.ttl_ms;
+        }
+    };
+    assert_eq!(advised(&mut early).await, 30_000);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut late = proxy(rig.publisher.clone(), "late", false).await;
+    let left_ms = advised(&mut late).await;
+    assert!((19_000..=20_000).contains(&left_ms), "{left_ms}");
+}
+
+#[tokio::test]
+async fn what_a_proxy_tells_is_kept_and_shown() {
+    let rig = rig().await;
+    let (requests, incoming) = mpsc::channel(4);
+    let (outgoing, _responses) = mpsc::channel(4);
+    let serving = tokio::spawn({
+        let publisher = rig.publisher.clone();
+        async move { publisher.serve(incoming, outgoing).await }
+    });
+    let hello = Hello { proxy: "p".to_owned(), schema_min: 1, schema_max: 1, ..Hello::default() };
+    let counts =
+        HealthCounts { endpoints: vec![EndpointCounts { endpoint: "e".to_owned(), open_breakers: 2, ..EndpointCounts::default() }] };
+    let spool = SpoolReport { waiting_events: 3, ..SpoolReport::default() };
+    use connect_request::Message::{Health, Spool};
+    for message in [connect_request::Message::Hello(hello), Health(counts.clone()), Spool(spool.clone())] {
+        requests.send(ConnectRequest { message: Some(message) }).await.unwrap();
+    }
+    drop(requests);
+    serving.await.unwrap();
+    let known = rig.publisher.proxies().remove(0);
+    assert_eq!((known.counts, known.spool, known.connected), (counts.endpoints, Some(spool), false));
 }

@@ -3,14 +3,12 @@
 use waybill_proto::sync::v1::{Deny, Hello, Report, Verdict};
 
 /// A proxy with an open session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Its stable name.
     pub proxy: String,
     /// Random per process life.
     pub process: u64,
-    /// The logs of the process.
-    pub incarnations: Vec<u64>,
     /// Its build.
     pub build: String,
     /// The revision sent last; 0 = none in this session.
@@ -21,7 +19,7 @@ pub struct Member {
 }
 
 /// What a proxy says it has applied.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
     /// The revision in force.
     pub revision: u64,
@@ -33,22 +31,14 @@ pub struct Applied {
     pub warnings: Vec<Verdict>,
     /// It holds the newest publication.
     pub in_step: bool,
-    /// When that was last so, or when the session was opened; milliseconds of the session's clock.
+    /// If it does not: when it last did, or when the session was opened; milliseconds of the session's clock.
     pub in_step_ms: u64,
 }
 
 impl Member {
     pub(super) fn new(hello: Hello, lifts: Vec<Deny>, now_ms: u64) -> Self {
         let applied = Applied { revision: hello.applied_revision, deny_epoch: hello.deny_epoch, in_step_ms: now_ms, ..Applied::default() };
-        Self {
-            proxy: hello.proxy,
-            process: hello.process,
-            incarnations: hello.incarnations,
-            build: hello.build,
-            pushed_revision: 0,
-            applied,
-            lifts,
-        }
+        Self { proxy: hello.proxy, process: hello.process, build: hello.build, pushed_revision: 0, applied, lifts }
     }
 
     #[cfg(test)]
@@ -70,7 +60,7 @@ impl Applied {
 
     /// A proxy that was in step is so up to the moment at which it is found not to be.
     pub(super) const fn note(&mut self, in_step: bool, now_ms: u64) {
-        if in_step || self.in_step {
+        if self.in_step && !in_step {
             self.in_step_ms = now_ms;
         }
         self.in_step = in_step;

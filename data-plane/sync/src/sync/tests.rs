@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, fs};
 use waybill_model::{resource::Kind, world::World};
 use waybill_proto::{
     model::v1::Resource,
-    sync::v1::{Begin, Commit, Deny, Put, Report, ShardHash, connect_request, connect_response::Message},
+    sync::v1::{
+        Advice, Begin, Commit, Deny, EndpointCounts, EndpointHealth, HealthCounts, Put, Report, ShardHash, SpoolReport, connect_request,
+        connect_response::Message,
+    },
 };
 
 use super::*;
@@ -238,11 +241,57 @@ async fn a_stream_that_cannot_be_had_is_tried_again_and_again() {
         if there {
             tokio::spawn(async move { plane.push(1, &World::new(3, [org("a", "1")])).await });
         }
-        async move { there.then_some((requests, responses)) }
+        let away = || Unreached { reason: "away".to_owned(), after: None, refused: false };
+        async move { if there { Ok(Stream { requests, responses, ended: None }) } else { Err(away()) } }
     };
     tokio::select! {
         never = sync.follow(connect) => match never {},
         () = current.reached(3) => {}
     }
     assert_eq!(attempts, 4);
+}
+
+#[tokio::test]
+async fn what_rooms_report_is_said_after_the_hello_and_advice_is_followed() {
+    let mut sync = Sync::without_folder(identity(), Arc::new(|_| None));
+    let (current, outgoing) = (sync.current(), sync.outgoing());
+    let counts = HealthCounts { endpoints: vec![EndpointCounts { endpoint: "e".to_owned(), ..EndpointCounts::default() }] };
+    // Counted while nobody heard it: old when somebody does.
+    outgoing.report_health(HealthCounts { endpoints: vec![EndpointCounts { endpoint: "old".to_owned(), ..EndpointCounts::default() }] });
+    outgoing.report_spool(SpoolReport { spool_bytes: 5, ..SpoolReport::default() });
+    let (requests, responses, mut plane) = stream();
+    let script = async {
+        assert!(matches!(plane.hear().await, connect_request::Message::Hello(_)));
+        assert!(matches!(plane.hear().await, connect_request::Message::Spool(report) if report.spool_bytes == 5));
+        outgoing.report_health(counts.clone());
+        assert_eq!(plane.hear().await, connect_request::Message::Health(counts.clone()));
+        let health = EndpointHealth { endpoint: "e".to_owned(), weight_permille: 0, ..EndpointHealth::default() };
+        plane.say(Message::Advice(Advice { endpoints: vec![health], ttl_ms: 30_000 })).await;
+        plane.push(1, &World::new(3, [org("a", "1")])).await;
+        drop(plane);
+    };
+    tokio::join!(sync.run(requests, responses), script);
+    let now = std::time::Instant::now();
+    assert_eq!((current.advised().weight_permille("e", now), current.advised().weight_permille("f", now)), (0, 1_000));
+}
+
+/// The clock is paused: it runs on when nothing else can.
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_asks_to_be_left_alone_is() {
+    let mut sync = Sync::without_folder(identity(), Arc::new(|_| None));
+    let began = Instant::now();
+    let mut attempts = Vec::new();
+    let (second, mut seen) = mpsc::channel(1);
+    let connect = || {
+        attempts.push(began.elapsed());
+        if attempts.len() == 2 {
+            second.try_send(attempts[1]).unwrap();
+        }
+        async { Err(Unreached { reason: "full".to_owned(), after: Some(Duration::from_secs(20)), refused: false }) }
+    };
+    let waited = tokio::select! {
+        never = sync.follow(connect) => match never {},
+        waited = seen.recv() => waited.unwrap(),
+    };
+    assert!((Duration::from_secs(20)..=Duration::from_secs(41)).contains(&waited), "{waited:?}");
 }
