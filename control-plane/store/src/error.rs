@@ -62,6 +62,25 @@ pub enum Error {
         /// What the store was doing and what it was told.
         what: String,
     },
+    /// The store does not let us in: another certificate, user or password is wanted, or rights are
+    /// missing. Nothing was done.
+    #[error("the store refuses: {what}")]
+    Refused {
+        /// What it said, and what it wants.
+        what: String,
+    },
+    /// The store takes no more writes until an operator has made room. Nothing was done.
+    #[error("the store is full: {what}")]
+    Full {
+        /// What to do.
+        what: String,
+    },
+    /// What we were told about the store cannot be used.
+    #[error("{what}")]
+    Misconfigured {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The store was written by a newer build.
     #[error("the store has schema {found}, this build knows up to {supported}; start the newer build")]
     NewerSchema {
@@ -69,6 +88,14 @@ pub enum Error {
         found: i64,
         /// The newest schema this build knows.
         supported: i64,
+    },
+    /// The store was written by a build that is too old for this one.
+    #[error("the store has schema {found}, this build reads from {oldest} on; migrate with a build between first")]
+    OlderSchema {
+        /// The schema found.
+        found: u32,
+        /// The oldest schema this build reads.
+        oldest: u32,
     },
     /// The store's content contradicts itself, or cannot be read as what it should be.
     #[error("the store is damaged: {what}")]
@@ -100,7 +127,12 @@ impl Error {
             | Self::Compacted { .. }
             | Self::SlowWatcher { .. }
             | Self::LeadershipLost { .. } => Fault::Caller,
-            Self::Unavailable { .. } | Self::NewerSchema { .. } => Fault::Surroundings,
+            Self::Unavailable { .. }
+            | Self::Refused { .. }
+            | Self::Full { .. }
+            | Self::Misconfigured { .. }
+            | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. } => Fault::Surroundings,
             Self::Corrupt { .. } => Fault::Ours,
         }
     }

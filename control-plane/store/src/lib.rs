@@ -13,7 +13,10 @@
 //! - `lead`: [`Leadership`] and its fence; [`Clock`].
 //! - `campaign`: [`campaign`], for work that one replica does at a time.
 //! - `error`: [`Error`], whose [`Fault`], may it be retried.
+//! - `schema`: [`migrate`] and [`check_schema`].
+//! - `copy`: [`copy`], whole stores as streams.
 //! - `sqlite`: [`Sqlite`], the store of a single machine.
+//! - `etcd`: `Etcd`, the store of a cluster (feature `etcd`).
 //! - `conformance`: the suite that every implementation passes (feature `conformance`).
 //!
 //! # Invariants
@@ -28,12 +31,16 @@ mod campaign;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod contract;
+pub mod copy;
 mod decide;
 mod entry;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod failpoint;
 pub mod keys;
 mod lead;
+mod schema;
 mod sqlite;
 mod transaction;
 mod watch;
@@ -42,7 +49,10 @@ pub use campaign::{JOB_TTL, campaign, campaign_until};
 pub use contract::{Answer, Read, Store};
 pub use entry::{Entry, Found, Key, Listing, Position, Range};
 pub use error::{Error, Fault};
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdCondition, EtcdSettings, EtcdTiming, EtcdTls, EtcdUser};
 pub use lead::{Candidacy, Clock, Election, Leadership, MonotonicClock};
+pub use schema::{Migrated, SCHEMA, check_schema, migrate};
 pub use sqlite::Sqlite;
 pub use transaction::{Compare, Done, MAX_OPERATIONS, MAX_REQUEST_BYTES, Operation, Outcome, Relation, Target, Transaction};
 pub use watch::{Batch, Event, Update, WATCH_BUFFER_BYTES, Watch};

@@ -5,11 +5,15 @@
 //! waybill_store::conformance_suite!(an_empty_store);
 //! ```
 //!
-//! where `fn an_empty_store() -> conformance::Making` makes a [`Subject`]. Nothing here assumes
+//! where `fn an_empty_store() -> conformance::Making` makes a [`Subject`]. Who brings servers of
+//! their own goes through [`CASES`] and [`random::histories`]. Nothing here assumes
 //! where positions begin or that they are dense, only that they grow.
 
+#[cfg(feature = "etcd")]
+pub mod cluster;
 pub mod leading;
 pub mod limits;
+mod lying;
 pub mod random;
 pub mod reading;
 pub mod transactions;
@@ -22,6 +26,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_stream::StreamExt;
+
+pub use lying::Lying;
 
 use crate::{Batch, Clock, Compare, Entry, Key, Operation, Outcome, Position, Range, Read, Store, Transaction, Update, Watch};
 
@@ -44,9 +50,6 @@ pub trait Time: Send + Sync {
 /// A subject being made.
 pub type Making = Pin<Box<dyn Future<Output = Subject> + Send>>;
 
-/// Makes an empty store.
-pub type Factory = fn() -> Making;
-
 /// A clock that stands still until it is told otherwise.
 #[derive(Debug, Default)]
 pub struct ManualClock(Mutex<Duration>);
@@ -65,7 +68,7 @@ impl Time for ManualClock {
 }
 
 /// Runs one case of the suite on a store of its own.
-pub fn check<F: Future<Output = ()>>(factory: Factory, case: impl FnOnce(Subject) -> F) {
+pub fn check<F: Future<Output = ()>>(factory: impl Fn() -> Making, case: impl FnOnce(Subject) -> F) {
     runtime().block_on(async { case(factory().await).await });
 }
 
@@ -73,11 +76,32 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// One test for each case of the suite.
+/// One test for each case of the suite. With `when`, the cases run only where that function says
+/// true, and with so many random histories as it says; it is for those who need a server, may not
+/// have one, and wait for it.
 #[macro_export]
 macro_rules! conformance_suite {
     ($factory:path) => {
-        $crate::conformance_suite! { @cases $factory;
+        $crate::conformance_suite! { $factory, when $crate::conformance::always, histories 48 }
+    };
+    ($factory:path, when $ready:path, histories $histories:literal) => {
+        $crate::conformance_cases! { conformance_tests $factory, $ready }
+
+        #[test]
+        fn random_histories_are_those_of_the_model() {
+            if $ready() {
+                $crate::conformance::random::histories($factory, $histories);
+            }
+        }
+    };
+}
+
+/// Hands the list of cases to another macro of this crate.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($callback:ident $($arguments:tt)*) => {
+        $crate::$callback! { $($arguments)*;
             transactions: every_relation_holds_as_it_should,
             transactions: steps_see_what_earlier_steps_did,
             transactions: a_key_that_comes_back_is_new,
@@ -88,10 +112,12 @@ macro_rules! conformance_suite {
             limits: a_branch_writes_a_key_once,
             reading: keys_come_in_bytewise_order,
             reading: pages_of_one_position_make_the_whole,
+            reading: many_and_large_entries_are_listed_whole,
             reading: the_past_stays_until_it_is_compacted,
             watching: a_watch_shows_every_commit_once_with_what_was_before,
             watching: a_watch_resumes_where_it_was_left,
             watching: only_the_range_is_shown_and_the_rest_is_marked,
+            watching: a_large_commit_is_shown_whole,
             watching: watchers_that_join_while_writers_write_see_the_same,
             watching: a_listing_and_a_watch_after_it_make_the_whole,
             watching: history_that_is_gone_is_refused,
@@ -101,20 +127,42 @@ macro_rules! conformance_suite {
             leading: who_resigns_makes_room,
             leading: a_former_leader_cannot_write,
         }
-
-        #[test]
-        fn random_histories_are_those_of_the_model() {
-            $crate::conformance::random::histories($factory, 48);
-        }
     };
-    (@cases $factory:path; $($module:ident: $case:ident,)*) => {
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($factory:path, $ready:path; $($module:ident: $case:ident,)*) => {
         $(
             #[test]
             fn $case() {
-                $crate::conformance::check($factory, $crate::conformance::$module::$case);
+                if $ready() {
+                    $crate::conformance::check($factory, $crate::conformance::$module::$case);
+                }
             }
         )*
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_list {
+    (; $($module:ident: $case:ident,)*) => {
+        &[$((stringify!($case), |subject| Box::pin($crate::conformance::$module::$case(subject))),)*]
+    };
+}
+
+/// A case at work on a store of its own. It panics when the store does not do what it must.
+pub type Case = fn(Subject) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Every case with its name, for those who bring a server of their own. [`random::histories`] comes
+/// on top.
+pub const CASES: &[(&str, Case)] = conformance_cases! { conformance_list };
+
+/// Nothing is needed.
+pub fn always() -> bool {
+    true
 }
 
 /// Far beyond what any step needs; a test that hangs says so instead.

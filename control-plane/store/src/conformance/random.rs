@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Factory, Subject, batches_until, key, runtime};
+use super::{Making, Subject, batches_until, key, runtime};
 use crate::{
     Batch, Compare, Done, Entry, Error, Event, Key, Operation, Outcome, Position, Range, Read, Relation, Target, Transaction, Watch,
 };
@@ -16,7 +16,7 @@ use crate::{
 const LETTERS: u8 = 6;
 
 /// Runs so many random histories, each on a store of its own.
-pub fn histories(factory: Factory, cases: u32) {
+pub fn histories(factory: impl Fn() -> Making, cases: u32) {
     let runtime = runtime();
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)

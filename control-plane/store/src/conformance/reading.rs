@@ -104,3 +104,23 @@ pub async fn the_past_stays_until_it_is_compacted(subject: Subject) {
     }
     assert_eq!(subject.now().await, four);
 }
+
+/// More entries and more bytes than one answer of a server holds.
+pub async fn many_and_large_entries_are_listed_whole(subject: Subject) {
+    let large = Bytes::from(vec![9_u8; 700_000]);
+    for n in 0..10 {
+        subject.write(vec![put(&format!("large/{n}"), large.clone()), put(&format!("large/{n}a"), large.clone())]).await;
+    }
+    let mut names: Vec<String> = (0..2_000).map(|n| format!("many/{n:04}")).collect();
+    for names in names.chunks(100) {
+        subject.write(names.iter().map(|name| put(name, "")).collect()).await;
+    }
+    let held = subject.entries(Read::now(under("large/"))).await;
+    assert_eq!(held.len(), 20);
+    assert!(held.iter().all(|entry| entry.value == large));
+    assert_eq!(keys(&subject.entries(Read::now(under("many/"))).await), names.iter().map(key).collect::<Vec<_>>());
+    let limit = NonZeroU32::new(1_500).expect("a limit");
+    let listing = subject.store.list(&Read::now(under("many/")).limit(limit)).await.expect("a listing");
+    names.truncate(1_500);
+    assert_eq!((keys(&listing.entries), listing.more), (names.iter().map(key).collect(), true));
+}

@@ -74,6 +74,31 @@ pub async fn only_the_range_is_shown_and_the_rest_is_marked(subject: Subject) {
     assert_eq!(names(batches_until(&mut single, mixed).await), [vec![name("in/2")]]);
 }
 
+/// A commit of the largest kind, seen live and afterwards, with as much again as it was before.
+pub async fn a_large_commit_is_shown_whole(subject: Subject) {
+    let start = subject.now().await;
+    let mut live = subject.watch(all(), start).await;
+    let names: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
+    let mut expected = Vec::new();
+    for round in 1..=3_u8 {
+        let value = Bytes::from(vec![round; 15_000]);
+        let at = subject.write(names.iter().map(|name| put(name, value.clone())).collect()).await;
+        expected.push((at, names.iter().map(key).collect::<Vec<_>>(), vec![round; 15_000]));
+    }
+    let (last, ..) = *expected.last().expect("three rounds");
+    let mut late = subject.watch(all(), start).await;
+    for watch in [&mut live, &mut late] {
+        let batches = batches_until(watch, last).await;
+        assert_eq!(batches.len(), expected.len());
+        for (batch, (at, keys, value)) in batches.iter().zip(&expected) {
+            assert_eq!((batch.position, batch.events.len()), (*at, keys.len()));
+            for (event, key) in batch.events.iter().zip(keys) {
+                assert_eq!((event.key(), event.value().map(|held| &held[..])), (key, Some(&value[..])));
+            }
+        }
+    }
+}
+
 /// Four writers, and watchers that begin at every moment: one history.
 pub async fn watchers_that_join_while_writers_write_see_the_same(subject: Subject) {
     let start = subject.now().await;
