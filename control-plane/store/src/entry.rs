@@ -77,6 +77,12 @@ impl Range {
         Self { start: just_after(key).max(self.start.clone()), end: self.end.clone() }
     }
 
+    /// The part of this range that lies behind all of another; nothing if that has no end.
+    pub fn beyond(&self, other: &Self) -> Self {
+        let start = other.end.clone().or_else(|| self.end.clone()).unwrap_or_else(|| self.start.clone());
+        Self { start: start.max(self.start.clone()), end: self.end.clone() }
+    }
+
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &Key) -> bool {
         key.0 >= self.start && self.end.as_ref().is_none_or(|end| key.0 < *end)

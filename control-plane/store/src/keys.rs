@@ -166,6 +166,11 @@ pub fn bundle_chunk(kind: &str, sha256: &str, chunk: u32) -> Key {
     key(format!("{BUNDLE}{}/{}/{chunk:08}", escape(kind), escape(sha256)))
 }
 
+/// All pieces of all bundles of a kind.
+pub fn bundles(kind: &str) -> Range {
+    Range::prefix(format!("{BUNDLE}{}/", escape(kind)))
+}
+
 /// All pieces of a bundle, in order.
 pub fn bundle(kind: &str, sha256: &str) -> Range {
     Range::prefix(format!("{BUNDLE}{}/{}/", escape(kind), escape(sha256)))

@@ -13,8 +13,9 @@
 //! - `lead`: [`Leadership`] and its fence; [`Clock`].
 //! - `campaign`: [`campaign`], for work that one replica does at a time.
 //! - `error`: [`Error`], whose [`Fault`], may it be retried.
+//! - [`bundle`]: content too large for a transaction, in chunks behind one pointer.
 //! - `schema`: [`migrate`] and [`check_schema`].
-//! - `copy`: [`copy`], whole stores as streams.
+//! - [`copy`]: whole stores as streams.
 //! - `sqlite`: [`Sqlite`], the store of a single machine.
 //! - `etcd`: `Etcd`, the store of a cluster (feature `etcd`).
 //! - `conformance`: the suite that every implementation passes (feature `conformance`).
@@ -27,6 +28,7 @@
 //! - Limits are those of etcd, counted the same on every store, and refused by name.
 //! - A write that carries a leader's fence does not land after the leadership has ended.
 
+pub mod bundle;
 mod campaign;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -9,6 +9,7 @@
 //! their own goes through [`CASES`] and [`random::histories`]. Nothing here assumes
 //! where positions begin or that they are dense, only that they grow.
 
+pub mod bundling;
 #[cfg(feature = "etcd")]
 pub mod cluster;
 pub mod leading;
@@ -122,6 +123,9 @@ macro_rules! conformance_cases {
             watching: a_listing_and_a_watch_after_it_make_the_whole,
             watching: history_that_is_gone_is_refused,
             watching: a_watcher_that_does_not_read_is_ended_and_can_resume,
+            bundling: a_bundle_reads_back_whatever_its_size,
+            bundling: a_bundle_is_in_force_from_the_flip_on,
+            bundling: a_damaged_bundle_is_refused,
             leading: one_leads_until_its_time_is_up,
             leading: renewing_keeps_the_job,
             leading: who_resigns_makes_room,

@@ -63,7 +63,7 @@ impl Default for EtcdTiming {
     fn default() -> Self {
         Self {
             call: Duration::from_secs(5),
-            attempt: Duration::from_millis(1_500),
+            attempt: Duration::from_secs(1),
             probe: Duration::from_secs(1),
             progress: Duration::from_secs(2),
             silence: Duration::from_secs(7),

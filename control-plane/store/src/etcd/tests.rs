@@ -1,14 +1,16 @@
 //! The conformance suite on real servers, and what is true of a cluster only.
 
 mod faults;
+mod figures;
 mod servers;
+mod together;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::conformance::cluster;
 use crate::{Etcd, EtcdSettings};
-use servers::Servers;
+use servers::{FAST, Servers};
 
 /// Connects as soon as the servers answer.
 async fn connect(settings: EtcdSettings) -> Etcd {
@@ -36,7 +38,7 @@ mod conformance {
     fn own_server() -> Arc<Servers> {
         let mut running = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
         running.upgrade().unwrap_or_else(|| {
-            let started = Arc::new(Servers::start(servers::program().expect("etcd"), 1, None, &[]));
+            let started = Arc::new(Servers::start(servers::program().expect("etcd"), 1, None, &[FAST]));
             *running = Arc::downgrade(&started);
             started
         })

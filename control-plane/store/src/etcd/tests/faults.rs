@@ -7,7 +7,7 @@ use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
 use tokio_stream::StreamExt;
 
 use super::connect;
-use super::servers::{Authority, Servers, program};
+use super::servers::{Authority, FAST, Servers, program};
 use crate::conformance::{CASES, Making, cluster, random};
 use crate::contract::Answer;
 use crate::{
@@ -40,14 +40,14 @@ async fn counter(store: &Etcd) -> Entry {
 
 /// What came of counting through a fault.
 #[derive(Default)]
-struct Counted {
-    landed: u64,
-    unknown: u64,
-    longest: Duration,
+pub(super) struct Counted {
+    pub(super) landed: u64,
+    pub(super) unknown: u64,
+    pub(super) longest: Duration,
 }
 
 /// Counts until `enough` commits in a row have landed, or a minute has passed.
-async fn count_on(store: &Etcd, enough: u64) -> Counted {
+pub(super) async fn count_on(store: &Etcd, enough: u64) -> Counted {
     let mut counted = Counted::default();
     let (mut row, mut last) = (0, Instant::now());
     let begun = Instant::now();
@@ -75,7 +75,7 @@ async fn count_on(store: &Etcd, enough: u64) -> Counted {
 #[tokio::test]
 async fn a_leader_that_is_killed_costs_an_election_and_nothing_else() {
     let Some(program) = program() else { return };
-    let mut servers = Servers::start(program, 3, None, &[]);
+    let mut servers = Servers::start(program, 3, None, &[FAST]);
     let store = connect(servers.settings()).await;
     store.commit(put(keys::head(), "0")).await.expect("a commit");
     let (mut landed, mut unknown) = (0, 0);
@@ -95,7 +95,7 @@ async fn a_leader_that_is_killed_costs_an_election_and_nothing_else() {
 #[tokio::test]
 async fn without_a_quorum_calls_fail_by_name_and_quickly_and_go_on_afterwards() {
     let Some(program) = program() else { return };
-    let mut servers = Servers::start(program, 3, None, &[]);
+    let mut servers = Servers::start(program, 3, None, &[FAST]);
     let settings = servers.settings();
     let call = settings.timing.call;
     let store = connect(settings).await;
@@ -122,7 +122,7 @@ async fn without_a_quorum_calls_fail_by_name_and_quickly_and_go_on_afterwards() 
 #[tokio::test]
 async fn a_watch_at_a_server_that_freezes_ends_with_a_reason_and_a_read_goes_elsewhere() {
     let Some(program) = program() else { return };
-    let servers = Servers::start(program, 3, None, &[]);
+    let servers = Servers::start(program, 3, None, &[FAST]);
     let mut settings = servers.settings();
     // The first server only, so that the watch is surely there; a second store sees them all.
     let all = connect(settings.clone()).await;
@@ -150,7 +150,7 @@ async fn a_watch_at_a_server_that_freezes_ends_with_a_reason_and_a_read_goes_els
 #[tokio::test]
 async fn a_store_that_is_full_says_so_and_still_reads() {
     let Some(program) = program() else { return };
-    let servers = Servers::start(program, 1, None, &["--quota-backend-bytes", "8388608"]);
+    let servers = Servers::start(program, 1, None, &[FAST, "--quota-backend-bytes", "8388608"]);
     let store = connect(servers.settings()).await;
     let large = bytes::Bytes::from(vec![1_u8; 1_000_000]);
     let mut refused = None;
@@ -209,7 +209,7 @@ async fn refusal(settings: EtcdSettings) -> Error {
 #[tokio::test]
 async fn who_is_not_let_in_is_told_why() {
     let Some(program) = program() else { return };
-    let servers = Servers::start(program.clone(), 1, Some(Authority::new("ours")), &[]);
+    let servers = Servers::start(program.clone(), 1, Some(Authority::new("ours")), &[FAST]);
     let root = servers.settings();
     connect(root.clone()).await;
     set_up_users(&root).await;
@@ -252,7 +252,7 @@ async fn who_is_not_let_in_is_told_why() {
         assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
     }
 
-    let without_tls = Servers::start(program, 1, None, &[]);
+    let without_tls = Servers::start(program, 1, None, &[FAST]);
     connect(without_tls.settings()).await;
     let settings = EtcdSettings { tls: Some(stranger.tls(None)), ..without_tls.settings() };
     let error = Etcd::connect(settings).await.err().expect("a refusal");
@@ -264,7 +264,7 @@ async fn who_is_not_let_in_is_told_why() {
 #[tokio::test]
 async fn a_server_that_has_forgotten_our_login_is_logged_in_to_again() {
     let Some(program) = program() else { return };
-    let mut servers = Servers::start(program, 1, None, &[]);
+    let mut servers = Servers::start(program, 1, None, &[FAST]);
     connect(servers.settings()).await;
     set_up_users(&servers.settings()).await;
     let store = connect(EtcdSettings { user: user("waybill", "secret"), ..servers.settings() }).await;
@@ -321,7 +321,7 @@ impl Store for Limited {
 #[test]
 fn the_suite_passes_on_three_servers_with_tls_and_a_limited_user() {
     let Some(program) = program() else { return };
-    let servers = Servers::start(program, 3, Some(Authority::new("ours")), &[]);
+    let servers = Servers::start(program, 3, Some(Authority::new("ours")), &[FAST]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let root = servers.settings();
     let limited = EtcdSettings { tls: Some(servers.authority().tls(Some(servers.authority().signs("waybill", &[])))), ..root.clone() };

@@ -16,6 +16,9 @@ use crate::{EtcdSettings, EtcdTls};
 /// How long servers may take until they answer, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For servers that lose no power.
+pub(super) const FAST: &str = "--unsafe-no-fsync";
+
 /// The program, or the reason why there is none.
 pub(super) fn program() -> Option<PathBuf> {
     let named = std::env::var_os("WAYBILL_TEST_ETCD_BIN").map(PathBuf::from);
@@ -110,7 +113,7 @@ impl Servers {
         let node = &self.nodes[index];
         let log = std::fs::File::create(self.folder.path().join(format!("n{index}.log"))).expect("a log");
         let mut command = Command::new(&self.program);
-        command.args(["--name", &format!("n{index}"), "--unsafe-no-fsync", "--log-level", "warn"]);
+        command.args(["--name", &format!("n{index}"), "--log-level", "warn"]);
         command.arg("--data-dir").arg(self.folder.path().join(format!("n{index}")));
         command.args(["--listen-client-urls", &url(node.client), "--advertise-client-urls", &url(node.client)]);
         command.args(["--listen-peer-urls", &url(node.peer), "--initial-advertise-peer-urls", &url(node.peer)]);
