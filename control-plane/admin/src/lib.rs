@@ -5,7 +5,7 @@
 //! - `admin`: [`Admin`], every verb. `surroundings`: the clock, randomness and running proxies it is given. `error`: [`Error`].
 //! - `held`: the world at head, with the places of its keys. `asked`: a change set after the look at itself. `seal`: API keys.
 //!   `plan`: what a change set does to a world; pure. `fields`: two specs compared field by field; pure.
-//! - `commit`: a plan as one transaction. `sets`: more than one change set. `read`: resources read back. `ledger`: the ledger's verbs.
+//! - `commit`: a plan as one transaction. `sets`: more than one change set. `read`: resources read back. `ledger`: the ledger's verbs. `health`: the endpoints'.
 //!
 //! The transport:
 //! - `serve`: [`serve`], gRPC with health, reflection and the [`OperatorToken`]. `service`: the verbs as services.
@@ -23,6 +23,7 @@ mod commit;
 mod details;
 mod error;
 mod fields;
+mod health;
 mod held;
 mod ledger;
 mod plan;

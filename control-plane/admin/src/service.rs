@@ -67,8 +67,8 @@ impl ConfigService for Services {
         Err(Status::unimplemented("not yet"))
     }
 
-    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn health(&self, request: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        within(CALL, self.0.health(request.get_ref())).await
     }
 
     async fn rollouts(&self, _: Request<RolloutsRequest>) -> Result<Response<RolloutsResponse>, Status> {

@@ -8,7 +8,7 @@ use std::{
 
 use waybill_model::id::GenerationId;
 use waybill_proto::{
-    admin::v1::{ProxyStatus, RefusalRow, ReplicaStatus},
+    admin::v1::{EndpointHealthRow, ProxyStatus, RefusalRow, ReplicaStatus},
     model::v1::SecretRef,
     sync::v1::ProxyState,
 };
@@ -101,6 +101,9 @@ pub trait Running: Send + Sync {
     /// All replicas and all proxies. Other replicas are asked, so it may take about a second.
     fn fleet(&self) -> Answer<'_, Fleet>;
 
+    /// The health of endpoints: of a name, the Endpoint's or those of the Model's endpoints; of an empty name, all of which something is known.
+    fn health(&self, name: &str) -> Vec<EndpointHealthRow>;
+
     /// The refusal of a request, while a proxy of this process remembers it.
     fn refusal(&self, generation: GenerationId) -> Option<RefusalRow>;
 
@@ -115,6 +118,10 @@ pub struct Alone;
 impl Running for Alone {
     fn fleet(&self) -> Answer<'_, Fleet> {
         Box::pin(async { Fleet::default() })
+    }
+
+    fn health(&self, _: &str) -> Vec<EndpointHealthRow> {
+        Vec::new()
     }
 
     fn refusal(&self, _: GenerationId) -> Option<RefusalRow> {

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use tonic::Status;
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeResponse, StatusResponse,
-    VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
+    RecomputeResponse, StatusResponse, VerifyResponse,
 };
 
 /// An answer to come.
@@ -22,6 +22,8 @@ pub trait Backend: Send + Sync {
     fn list(&self, request: ListRequest) -> Answer<'_, ListResponse>;
     /// Revision, proxies, ledger.
     fn status(&self) -> Answer<'_, StatusResponse>;
+    /// The health of endpoints.
+    fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse>;
     /// The attempts of a request.
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse>;
     /// Balances of accounts.

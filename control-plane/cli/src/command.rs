@@ -31,6 +31,8 @@ pub enum Command {
     List(ListArgs),
     /// Show the revision, what each proxy has applied, and the ledger's state.
     Status(StatusArgs),
+    /// Show what the fleet knows of the endpoints' health, and why.
+    Health(HealthArgs),
     /// Make and list API keys.
     Keys(KeysArgs),
     /// Read and check the ledger.
@@ -80,6 +82,15 @@ pub struct ListArgs {
 /// `status`.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `health`.
+#[derive(Args, Clone, Debug)]
+pub struct HealthArgs {
+    /// An Endpoint, or a Model: then all its endpoints. Left out: all endpoints of which something is known.
+    pub name: Option<String>,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -198,6 +209,7 @@ impl Command {
             | Self::Get(GetArgs { connection, .. })
             | Self::List(ListArgs { connection, .. })
             | Self::Status(StatusArgs { connection })
+            | Self::Health(HealthArgs { connection, .. })
             | Self::Keys(KeysArgs { connection, .. })
             | Self::Ledger(LedgerArgs { connection, .. })
             | Self::Explain(ExplainArgs { connection, .. }) => Some(connection),

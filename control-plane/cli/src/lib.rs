@@ -3,7 +3,7 @@
 //! # Layout
 //! - `command`: [`Command`], what is typed. `run`: [`run`], from there to an exit code.
 //! - `backend`: [`Backend`], whoever answers: `remote` over gRPC, or the same service in this process.
-//! - `apply`, `keys`, `read`, `ledger`, `explain`, `status`: the verbs; each turns answers into text.
+//! - `apply`, `keys`, `read`, `ledger`, `explain`, `status`, `health`: the verbs; each turns answers into text.
 //! - `sources`: files and folders. `show`: tables, JSON, YAML, times and amounts. `error`: [`Error`], [`Exit`].
 //!
 //! # Invariants
@@ -16,6 +16,7 @@ mod backend;
 mod command;
 mod error;
 mod explain;
+mod health;
 mod keys;
 mod ledger;
 mod read;

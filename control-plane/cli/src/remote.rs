@@ -13,9 +13,9 @@ use tonic::{
 };
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeRequest,
-    RecomputeResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse, config_service_client::ConfigServiceClient,
-    ledger_service_client::LedgerServiceClient,
+    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
+    RecomputeRequest, RecomputeResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse,
+    config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
 };
 
 use crate::{
@@ -126,6 +126,10 @@ impl Backend for Remote {
 
     fn status(&self) -> Answer<'_, StatusResponse> {
         unary!(self, config.status, StatusRequest {})
+    }
+
+    fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse> {
+        unary!(self, config.health, request)
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

@@ -12,7 +12,7 @@ use crate::{
     backend::Backend,
     command::{Command, GetArgs, ListArgs},
     error::{Error, Exit},
-    explain, keys, ledger, read,
+    explain, health, keys, ledger, read,
     remote::Remote,
     show::{Format, Report},
     status,
@@ -44,6 +44,10 @@ pub async fn execute(command: &Command, backend: &dyn Backend) -> Result<Report,
             read::list(kind.as_deref().unwrap_or_default(), labels, connection.output.unwrap_or_default(), backend).await
         }
         Command::Status(args) => status::status(args.connection.output.unwrap_or_default(), backend).await,
+        Command::Health(args) => {
+            let name = args.name.as_deref().unwrap_or_default();
+            health::health(name, args.connection.output.unwrap_or_default(), backend).await
+        }
         Command::Keys(args) => keys::keys(args, unix_seconds(), backend).await,
         Command::Ledger(args) => ledger::ledger(args, backend).await,
         Command::Explain(args) => explain::explain(&args.id, args.connection.output.unwrap_or_default(), backend).await,

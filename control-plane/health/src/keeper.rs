@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -18,7 +19,7 @@ use waybill_proto::{
     admin::v1::EndpointHealthRow,
     sync::v1::{Advice, EndpointHealth, ProxyState},
 };
-use waybill_store::{Candidacy, Error, JOB_TTL, Leadership, Position, Read, Store, Transaction, Update, campaign, keys};
+use waybill_store::{Candidacy, Error, JOB_TTL, Leadership, Position, Read, Store, Transaction, Update, campaign_until, keys};
 
 use crate::{
     decide::{Transition, decide},
@@ -41,9 +42,10 @@ pub const ADVICE_TTL: Duration = Duration::from_secs(30);
 /// The pause after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the health of the endpoints. The tasks end when it is dropped.
+/// Keeps the health of the endpoints. The tasks end when it is dropped; [`Self::stop`] also gives the job up for the next candidate.
 pub struct Keeper {
     desk: Arc<Desk>,
+    stop: watch::Sender<bool>,
     tasks: [JoinHandle<()>; 3],
 }
 
@@ -60,16 +62,32 @@ impl Keeper {
         let desk = Arc::new(Desk::new(store, fleet));
         let candidacy = Candidacy { key: keys::leader(JOB, 0), holder, ttl: JOB_TTL };
         let (observing, following, leading) = (Arc::clone(&desk), Arc::clone(&desk), Arc::clone(&desk));
+        let (stop, mut stopped) = watch::channel(false);
         let tasks = [
             tokio::spawn(async move { observing.observe_for_ever().await }),
             tokio::spawn(async move { following.follow_for_ever().await }),
             tokio::spawn(async move {
                 let store = Arc::clone(&leading.store);
                 let work = |leadership| Arc::clone(&leading).lead(leadership);
-                match campaign(store, candidacy, work).await {}
+                campaign_until(store, candidacy, work, async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
             }),
         ];
-        Self { desk, tasks }
+        Self { desk, stop, tasks }
+    }
+
+    /// Ends in peace: if this replica leads, another one can at once.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let [.., leading] = &mut self.tasks;
+        if let Err(error) = leading.await {
+            tracing::error!(%error, "the health job has ended badly");
+        }
+    }
+
+    /// This replica decides for the fleet.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.desk.leads.load(Ordering::Relaxed)
     }
 
     /// The endpoints of which something is known; of a name, the Endpoint or those of the Model that is called so, known or not.

@@ -48,5 +48,6 @@ pub use books::{Asked, Away, Books, Owner, Spent};
 pub use configuration::Configuration;
 pub use counters::{Counter, Counters};
 pub use refusals::{Refusals, Refused};
+pub use sightings::Sightings;
 pub use start::{Proxy, Settings, SpoolFull, StartError};
 pub use waybill_front::Limits;

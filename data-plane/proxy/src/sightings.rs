@@ -11,7 +11,7 @@ use crate::uptime::{Span, Uptime};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Sightings(Mutex<Seen>);
+pub struct Sightings(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -46,8 +46,10 @@ impl Sightings {
         }
     }
 
-    /// What was counted since the last time: endpoints with ended attempts, with open breakers, or whose last one has closed.
-    pub(crate) fn take(&self) -> HealthCounts {
+    /// What the workers counted since the last time, and how many of their breakers are open: endpoints with ended attempts, with open breakers, or
+    /// whose last one has closed. What a proxy reports to the control plane once a second; nothing where there is nothing new.
+    #[must_use]
+    pub fn take(&self) -> HealthCounts {
         let mut seen = self.lock();
         let mut counts = std::mem::take(&mut seen.counts);
         let mut open: BTreeMap<String, u32> = BTreeMap::new();

@@ -167,8 +167,13 @@ impl Proxy {
         &self.refusals
     }
 
-    /// What its workers counted at each endpoint since this was called last, and how many of their breakers are open: what a proxy reports to the
-    /// control plane once a second. Nothing is in it where there is nothing new to tell.
+    /// What its workers have seen of the endpoints.
+    #[must_use]
+    pub const fn sightings(&self) -> &Arc<Sightings> {
+        &self.sightings
+    }
+
+    /// What they counted since this was called last; see [`Sightings::take`].
     #[must_use]
     pub fn health_counts(&self) -> HealthCounts {
         self.sightings.take()

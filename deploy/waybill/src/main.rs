@@ -11,6 +11,7 @@ mod banner;
 mod books;
 mod configure;
 mod consume;
+mod health;
 mod memory;
 mod offline;
 mod ops;

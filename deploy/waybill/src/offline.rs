@@ -9,8 +9,8 @@ use waybill_billing::Ledger;
 use waybill_cli::{Answer, Backend};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeResponse, StatusResponse,
-    VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
+    RecomputeResponse, StatusResponse, VerifyResponse,
 };
 use waybill_store::{MonotonicClock, Sqlite};
 
@@ -74,6 +74,10 @@ impl Backend for Offline {
 
     fn status(&self) -> Answer<'_, StatusResponse> {
         answered(self.admin.status())
+    }
+
+    fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse> {
+        answered(async move { self.admin.health(&request).await })
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

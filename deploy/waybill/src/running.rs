@@ -1,11 +1,18 @@
 //! What the planes of one process ask of one another.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use waybill_admin::{Answer, Backlog, Fleet, Running};
+use waybill_health::Keeper;
 use waybill_meter::Spool;
 use waybill_model::{id::GenerationId, snapshot::Snapshot};
-use waybill_proto::admin::v1::{RefusalRow, ReplicaStatus};
+use waybill_proto::{
+    admin::v1::{EndpointHealthRow, RefusalRow, ReplicaStatus},
+    sync::v1::EndpointHealth,
+};
 use waybill_proxy::{Configuration, Counters, Refusals};
 use waybill_publish::Publisher;
 use waybill_sync::Current;
@@ -30,6 +37,10 @@ impl Configuration for InForce {
     fn is_denied(&self, key_uid: &str) -> bool {
         self.0.is_denied(key_uid)
     }
+
+    fn advice(&self) -> Vec<EndpointHealth> {
+        self.0.advised().all(Instant::now()).cloned().collect()
+    }
 }
 
 /// What the admin service may ask of this process. The proxy is there a moment after the service.
@@ -37,6 +48,7 @@ pub struct Here {
     pub publisher: Publisher,
     pub spool: Spool,
     pub consumed: Arc<Consumed>,
+    pub health: Arc<Keeper>,
     pub data_plane: OnceLock<(Vec<Arc<Counters>>, Arc<Refusals>)>,
 }
 
@@ -46,6 +58,10 @@ impl Running for Here {
         let (build, revision) = (env!("CARGO_PKG_VERSION").to_owned(), self.publisher.world().revision());
         let replica = ReplicaStatus { replica: LOCAL.to_owned(), build, revision, error: String::new() };
         Box::pin(async { Fleet::new(vec![replica], proxies) })
+    }
+
+    fn health(&self, name: &str) -> Vec<EndpointHealthRow> {
+        self.health.rows(name)
     }
 
     fn refusal(&self, generation: GenerationId) -> Option<RefusalRow> {

@@ -21,6 +21,7 @@ use tokio::{
 };
 use waybill_admin::{Admin, OperatorToken, Parts, Running, Surroundings};
 use waybill_billing::Ledger;
+use waybill_health::Keeper;
 use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
 use waybill_model::snapshot::Secret;
 use waybill_proto::model::v1::SecretRef;
@@ -34,6 +35,7 @@ use crate::{
     books::InProcess,
     configure::{FirstStart, Wanted, configure, key_prefix},
     consume::{self, Consumed},
+    health::{self, Proxies},
     ops,
     providers::SandboxMode,
     ready::{self, Ready},
@@ -185,8 +187,10 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
 
     let publisher = Publisher::start(Arc::clone(&store)).await?;
     let consumed = Arc::new(Consumed::of(process));
+    let proxies = Arc::new(Proxies { publisher: publisher.clone(), peers: None });
     let here = Arc::new(Here {
         publisher: publisher.clone(),
+        health: Arc::new(Keeper::start(Arc::clone(&store), proxies, "local".into())),
         spool: spool.clone(),
         consumed: Arc::clone(&consumed),
         data_plane: std::sync::OnceLock::new(),
@@ -215,7 +219,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     let identity =
         Identity { proxy: "local".to_owned(), process, incarnations: incarnations.clone(), build: env!("CARGO_PKG_VERSION").to_owned() };
     let sync = Sync::load(&state.last_known_good(), identity, Arc::new(secret))?;
-    let current = sync.current();
+    let (current, outgoing) = (sync.current(), sync.outgoing());
     let (sync_stop, stopped) = watch::channel(false);
     let sync = tokio::spawn(follow(sync, publisher.clone(), stopped));
     let revision = publisher.world().revision();
@@ -240,6 +244,8 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     })
     .with_context(|| format!("choose another address with --listen (now {})", up.listen))?;
     drop(here.data_plane.set((proxy.counters().to_vec(), Arc::clone(proxy.refusals()))));
+
+    tokio::spawn(health::report(Arc::clone(proxy.sightings()), outgoing, sync_stop.subscribe()));
 
     let (consumer_stop, stopped) = watch::channel(false);
     let consumer = tokio::spawn(consume::run(spool.clone(), Arc::clone(&ledger), Arc::clone(&consumed), stopped));

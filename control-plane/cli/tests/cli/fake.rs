@@ -7,8 +7,8 @@ use tonic::Status;
 use waybill_cli::{Answer, Backend, Command, Error, Report, execute};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest, ListResponse, RecomputeResponse, StatusResponse,
-    VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
+    RecomputeResponse, StatusResponse, VerifyResponse,
 };
 
 #[derive(Default)]
@@ -18,6 +18,7 @@ pub struct Fake {
     /// The pages, one a call.
     pub pages: Mutex<Vec<ListResponse>>,
     pub status: StatusResponse,
+    pub health: HealthResponse,
     pub explain: Option<ExplainResponse>,
     pub balances: BalancesResponse,
     /// All events, oldest first, at positions from 1.
@@ -48,6 +49,12 @@ impl Backend for Fake {
 
     fn status(&self) -> Answer<'_, StatusResponse> {
         now(Ok(self.status.clone()))
+    }
+
+    fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse> {
+        let rows = self.health.endpoints.iter();
+        let endpoints = rows.filter(|row| request.name.is_empty() || row.endpoint == request.name || row.model == request.name);
+        now(Ok(HealthResponse { endpoints: endpoints.cloned().collect() }))
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

@@ -2,10 +2,10 @@
 
 use waybill_proto::{
     admin::v1::{
-        ApplyChangeSetResponse, Balance, BalancesResponse, Change, EventRow, ExplainResponse, FieldChange, GeneratedKey, LedgerStatus,
-        ProxyStatus, RefusalRow, StatusResponse, change::Action,
+        ApplyChangeSetResponse, Balance, BalancesResponse, Change, EndpointHealthRow, EventRow, ExplainResponse, FieldChange, GeneratedKey,
+        HealthResponse, LedgerStatus, ProxyStatus, RefusalRow, StatusResponse, change::Action,
     },
-    sync::v1::Verdict,
+    sync::v1::{ClassCount, EndpointHealth, ErrorClass, Verdict},
     usage::v1::{Attempt, Candidate, Decision, Event, Kind, Lane, Line, Reason, Source},
 };
 
@@ -201,4 +201,44 @@ fn the_status_names_every_proxy_and_its_verdicts() {
         ledger: Some(ledger),
     };
     check(&run(&Fake { status, ..Fake::default() }, &["status"]).expect("shown").out, include_str!("golden/status.txt"));
+}
+
+fn health() -> HealthResponse {
+    let counts = |counts: &[(ErrorClass, u64)]| -> Vec<ClassCount> {
+        counts.iter().map(|(class, count)| ClassCount { class: (*class).into(), count: *count }).collect()
+    };
+    let row = |endpoint: &str, last_minute, reporters, open_breakers, advice| EndpointHealthRow {
+        endpoint: endpoint.to_owned(),
+        model: "openai/gpt".to_owned(),
+        provider: "openai".to_owned(),
+        advice,
+        last_minute,
+        reporters,
+        open_breakers,
+    };
+    let advice = |weight_permille| EndpointHealth {
+        endpoint: "gpt@openai".to_owned(),
+        weight_permille,
+        causes: counts(&[(ErrorClass::None, 4), (ErrorClass::Overloaded, 30), (ErrorClass::Connect, 61)]),
+        reporters: 4,
+        agreeing: 3,
+        since_unix_ms: 1_764_000_000_123,
+        until_unix_ms: 1_764_000_300_123,
+    };
+    HealthResponse {
+        endpoints: vec![
+            row("gpt@azure", counts(&[(ErrorClass::RateLimited, 2), (ErrorClass::None, 120)]), 4, 0, None),
+            row("gpt@openai", counts(&[(ErrorClass::Connect, 61)]), 4, 2, Some(advice(0))),
+            row("gpt@third", Vec::new(), 0, 0, Some(advice(50))),
+        ],
+    }
+}
+
+#[test]
+fn health_tells_weights_counts_and_causes() {
+    let fake = Fake { health: health(), ..Fake::default() };
+    check(&run(&fake, &["health"]).expect("shown").out, include_str!("golden/health.txt"));
+    check(&run(&fake, &["health", "gpt@openai", "-o", "json"]).expect("shown").out, include_str!("golden/health.json"));
+    let quiet = run(&Fake::default(), &["health"]).expect("shown");
+    assert_eq!((quiet.out.as_str(), quiet.note.is_empty()), ("", false));
 }
