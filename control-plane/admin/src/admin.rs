@@ -130,7 +130,9 @@ impl Admin {
         let revision = self.held().await?.revision();
         let backlog = self.parts.running.backlog();
         let known = LedgerStatus::from(&self.parts.ledger.status().await?);
-        let ledger = LedgerStatus { spool_bytes: backlog.spool_bytes, lag_events: backlog.lag_events, ..known };
+        let now = self.unix_ms();
+        let oldest = self.parts.ledger.gaps(now).await?.iter().map(|gap| gap.age_seconds(now)).max().unwrap_or(0);
+        let ledger = LedgerStatus { spool_bytes: backlog.spool_bytes, lag_events: backlog.lag_events, gap_oldest_seconds: oldest, ..known };
         let Fleet { replicas, proxies, .. } = self.parts.running.fleet().await;
         Ok(StatusResponse { revision, build: self.parts.build.clone(), proxies, ledger: Some(ledger), replicas })
     }
@@ -193,7 +195,7 @@ impl Admin {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
 
-    fn unix_ms(&self) -> i64 {
+    pub(crate) fn unix_ms(&self) -> i64 {
         self.parts.surroundings.unix_us() / 1_000
     }
 }

@@ -3,17 +3,24 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use waybill_billing::Adjustment;
+use waybill_billing::{Adjustment, Quarantined, WriteOff};
 use waybill_model::{
     id::{AttemptId, GenerationId},
     money::Picousd,
 };
 use waybill_proto::admin::v1::{
-    AdjustRequest, AdjustResponse, BalancesRequest, BalancesResponse, EventRow, EventsRequest, ExplainRequest, ExplainResponse,
-    RecomputeResponse, VerifyResponse,
+    AdjustRequest, AdjustResponse, BalancesRequest, BalancesResponse, EventRow, EventsRequest, ExplainRequest, ExplainResponse, Gap,
+    GapsResponse, QuarantineRequest, QuarantineResponse, QuarantinedRow, RecomputeResponse, VerifyResponse, WriteOffRequest,
+    WriteOffResponse,
 };
 
 use crate::{admin::Admin, error::Error};
+
+/// Rows of a listing of the quarantine that names no limit.
+const DEFAULT_ROWS: u32 = 100;
+
+/// Rows of the longest one.
+const MOST_ROWS: u32 = 10_000;
 
 /// How long a question about a request waits for the ledger, which follows the spool at a little distance.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -83,6 +90,70 @@ impl Admin {
         let row = self.parts.ledger.adjust(attempt, amount, adjustment).await?;
         tracing::info!(%attempt, amount_picousd = amount.0, operator = request.operator, "an orphaned attempt was adjusted");
         Ok(AdjustResponse { row: Some(row) })
+    }
+
+    /// What is missing of logs, oldest first.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn gaps(&self) -> Result<GapsResponse, Error> {
+        let now = self.unix_ms();
+        let gaps = self.parts.ledger.gaps(now).await?;
+        Ok(GapsResponse { gaps: gaps.iter().map(|gap| shown(gap, now)).collect() })
+    }
+
+    /// Declares what is missing of a log as lost.
+    ///
+    /// # Errors
+    /// Nothing is missing of it, the operator is not named, or the ledger failed.
+    pub async fn write_off(&self, request: &WriteOffRequest) -> Result<WriteOffResponse, Error> {
+        let now = self.unix_ms();
+        let word = WriteOff { operator: request.operator.clone(), reason: request.reason.clone(), unix_ms: now };
+        let gap = self.parts.ledger.write_off(request.incarnation, word).await?;
+        let gap = shown(&gap, now);
+        tracing::warn!(
+            log = format!("{:016x}", gap.incarnation),
+            missing = gap.missing.join(", "),
+            operator = request.operator,
+            "records are written off"
+        );
+        Ok(WriteOffResponse { gap: Some(gap) })
+    }
+
+    /// Records that were set aside, newest first.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn quarantine(&self, request: &QuarantineRequest) -> Result<QuarantineResponse, Error> {
+        let limit = if request.limit == 0 { DEFAULT_ROWS } else { request.limit.min(MOST_ROWS) };
+        let rows = self.parts.ledger.quarantine(limit).await?;
+        Ok(QuarantineResponse { rows: rows.iter().map(set_aside).collect() })
+    }
+}
+
+fn shown(gap: &waybill_billing::Gap, now_unix_ms: i64) -> Gap {
+    let range = |(first, last): &(u64, u64)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    Gap {
+        incarnation: gap.incarnation,
+        proxy: gap.proxy.clone(),
+        process: gap.process,
+        missing: gap.missing.iter().map(range).collect(),
+        last_sequence: gap.last_sequence,
+        state: gap.state.name().to_owned(),
+        age_seconds: gap.age_seconds(now_unix_ms),
+    }
+}
+
+/// The payload stays in the ledger: it may be anything.
+fn set_aside(record: &Quarantined) -> QuarantinedRow {
+    let attempt: Option<[u8; 16]> = record.attempt_id[..].try_into().ok();
+    QuarantinedRow {
+        incarnation: record.incarnation,
+        sequence: record.sequence,
+        kind: record.kind,
+        attempt_id: attempt.map_or_else(String::new, |bytes| AttemptId::from_bytes(bytes).to_string()),
+        reason: record.reason.clone(),
+        payload_bytes: record.payload.len() as u64,
     }
 }
 

@@ -111,14 +111,14 @@ impl LedgerService for Services {
     }
 
     async fn gaps(&self, _: Request<GapsRequest>) -> Result<Response<GapsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        within(CALL, self.0.gaps()).await
     }
 
-    async fn write_off(&self, _: Request<WriteOffRequest>) -> Result<Response<WriteOffResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn write_off(&self, request: Request<WriteOffRequest>) -> Result<Response<WriteOffResponse>, Status> {
+        within(CALL, self.0.write_off(request.get_ref())).await
     }
 
-    async fn quarantine(&self, _: Request<QuarantineRequest>) -> Result<Response<QuarantineResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn quarantine(&self, request: Request<QuarantineRequest>) -> Result<Response<QuarantineResponse>, Status> {
+        within(CALL, self.0.quarantine(request.get_ref())).await
     }
 }

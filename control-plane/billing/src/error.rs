@@ -1,5 +1,6 @@
 //! What can go wrong with the ledger's database, and with an adjustment.
 
+use sqlx::error::DatabaseError;
 use waybill_model::id::AttemptId;
 
 /// A fault of the database; never of the record or the caller.
@@ -43,6 +44,20 @@ pub enum Error {
         /// Where it ends.
         next: i64,
     },
+    /// Other writers were faster, again and again. Nothing was written.
+    #[error("other writers of the ledger were faster, again and again")]
+    Conflict,
+    /// The address of the database cannot be used.
+    #[error("the ledger's address cannot be used: {0}")]
+    Address(String),
+    /// The tables are not those of this build. A start does not change them.
+    #[error("the ledger has schema {found} (0 = none), this build needs {known}: run `waybill migrate` first")]
+    OlderSchema {
+        /// The version in the database; 0 = there are no tables.
+        found: i64,
+        /// The one that this build needs.
+        known: i64,
+    },
     /// A newer build has written this ledger. An older one would misread it, so it is not opened.
     #[error("the ledger has schema {found}, this build knows up to {known}: start the newer build")]
     NewerSchema {
@@ -70,25 +85,50 @@ impl Error {
     /// The same call may succeed later, and has the effect of one: the database was away, somebody else held it, or the disk was full.
     #[must_use]
     pub const fn may_retry(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Conflict)
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if passes(&error) { Self::Unavailable(error) } else { Self::Database(error) }
+        match &error {
+            sqlx::Error::PoolClosed => Self::Closed,
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            sqlx::Error::Database(from) => match verdict(&**from) {
+                Verdict::Passes => Self::Unavailable(error),
+                Verdict::Lost => Self::Conflict,
+                Verdict::Stays => Self::Database(error),
+            },
+            _ => Self::Database(error),
+        }
     }
 }
 
-/// Whether this failure passes by itself.
-fn passes(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
-            // Primary result codes are the low byte: SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL.
-            error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13))
-        }
-        _ => false,
+/// What a database's own word means.
+enum Verdict {
+    /// It will go away by itself.
+    Passes,
+    /// Another writer was faster.
+    Lost,
+    /// It will not.
+    Stays,
+}
+
+fn verdict(error: &dyn DatabaseError) -> Verdict {
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // Primary result codes are the low byte: SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL.
+        let passes = code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13));
+        return if passes { Verdict::Passes } else { Verdict::Stays };
+    }
+    match &*code {
+        // Serialization failure, dead-lock.
+        "40001" | "40P01" => Verdict::Lost,
+        // Read-only (the connection is to a standby), a lock or a statement that took too long, a session that idled too long.
+        "25006" | "25P03" | "55P03" | "57014" => Verdict::Passes,
+        // Connections, resources (a full disk, too many clients), an operator's or a crash's shutdown, the system's input and output.
+        code if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => Verdict::Passes,
+        _ => Verdict::Stays,
     }
 }
 

@@ -3,15 +3,18 @@
 //! A log is complete when it was closed without doubt and each number up to its end has arrived. Until then numbers may be on their way, so that
 //! only what is late is a gap.
 
-use waybill_proto::{sync::v1::LogReport, usage::v1::Closed};
+use waybill_proto::{
+    sync::v1::LogReport,
+    usage::v1::{Closed, Event},
+};
 
 use crate::sequences::Sequences;
 
 /// Proxies report every ten seconds; what is missing for a shorter time than this is on its way.
-pub const GRACE_MS: i64 = 30_000;
+const GRACE_MS: i64 = 30_000;
 
 /// A process that has not reported for so long is gone. A control plane that was away for longer finds all logs so, until they report again.
-pub const GONE_MS: i64 = 120_000;
+const GONE_MS: i64 = 120_000;
 
 /// What is missing of one log.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +42,29 @@ impl Gap {
         let age = self.since_unix_ms.map_or(0, |since| now_unix_ms.saturating_sub(since));
         u64::try_from(age / 1_000).unwrap_or(0)
     }
+}
+
+impl Gap {
+    /// Its first missing number, or the last one that was given out.
+    pub(crate) fn first_in_question(&self) -> u64 {
+        self.missing.first().map_or(self.last_sequence, |(first, _)| *first)
+    }
+
+    /// Whether it is older than what is on its way.
+    pub(crate) fn is_late(&self, now_unix_ms: i64) -> bool {
+        self.since_unix_ms.is_none_or(|since| now_unix_ms.saturating_sub(since) >= GRACE_MS)
+    }
+}
+
+/// Those of unknown age come last.
+pub(crate) fn oldest_first(gaps: &mut [Gap]) {
+    gaps.sort_by_key(|gap| (gap.since_unix_ms.unwrap_or(i64::MAX), gap.incarnation));
+}
+
+/// When an event's attempt ended, milliseconds since 1970.
+pub(crate) fn end_of(event: &Event) -> Option<i64> {
+    let begin = event.attempt.as_ref()?.start_unix_us / 1_000;
+    Some(begin.saturating_add(i64::try_from(event.duration_us / 1_000).unwrap_or(0)))
 }
 
 /// Why a log is not complete.
@@ -155,9 +181,9 @@ impl Log {
         } else {
             return None;
         };
-        let late = since_unix_ms.is_none_or(|since| now_unix_ms.saturating_sub(since) >= GRACE_MS);
         let (proxy, process) = self.reported.as_ref().map_or_else(Default::default, |reported| (reported.proxy.clone(), reported.process));
-        late.then_some(Gap { incarnation: self.incarnation, proxy, process, missing, last_sequence, state, since_unix_ms })
+        let gap = Gap { incarnation: self.incarnation, proxy, process, missing, last_sequence, state, since_unix_ms };
+        gap.is_late(now_unix_ms).then_some(gap)
     }
 
     fn is_gone(&self, now_unix_ms: i64) -> bool {

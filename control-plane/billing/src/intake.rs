@@ -81,6 +81,9 @@ pub enum Fault {
     SecondTerminal,
 }
 
+/// Bytes of the longest name that is kept: more than any resource can have.
+const LONGEST_NAME: usize = 512;
+
 /// A record that has been read, or the reason why it could not be.
 pub struct Record<'a> {
     /// As it came.
@@ -146,9 +149,25 @@ fn read_body(spooled: &Spooled) -> Result<Body, Fault> {
     if attempt.generation_id.len() != 16 {
         return Err(Fault::Malformed("the generation id"));
     }
+    if let Some(field) = unkeepable(attempt) {
+        return Err(Fault::Malformed(field));
+    }
     let attempt = attempt.attempt_id[..].try_into().map_err(|_| Fault::Malformed("the attempt id"))?;
     post(&event)?;
     Ok(Body::Ended { event: Box::new(event), attempt })
+}
+
+/// The first name of an attempt that cannot be one of a resource: those have at most 128 bytes and no control letters. A database may not take others
+/// (PostgreSQL neither a NUL nor a long key of an index), and then the whole batch would fail with this record.
+fn unkeepable(attempt: &Attempt) -> Option<&'static str> {
+    let names = [
+        (&attempt.org, "the org"),
+        (&attempt.workspace, "the workspace"),
+        (&attempt.api_key, "the key"),
+        (&attempt.account, "the account"),
+        (&attempt.model, "the model"),
+    ];
+    names.into_iter().find(|(name, _)| name.len() > LONGEST_NAME || name.contains('\0')).map(|(_, field)| field)
 }
 
 /// What the ledger holds that a batch can meet.
@@ -275,7 +294,7 @@ mod tests {
             event.attempt.as_mut().into_iter().for_each(change);
             event
         };
-        let rows: [(Spooled, Fault); 12] = [
+        let rows: [(Spooled, Fault); 14] = [
             (spooled(99, 1, &sound), Fault::ForeignIncarnation),
             (spooled(1, 0, &sound), Fault::Malformed("the sequence number")),
             (spooled(1, 1 << 63, &sound), Fault::Malformed("the sequence number")),
@@ -284,6 +303,8 @@ mod tests {
             (spooled(1, 1, &Event { attempt: None, ..sound.clone() }), Fault::Malformed("the attempt")),
             (spooled(1, 1, &without(|attempt| attempt.attempt_id = vec![1; 15].into())), Fault::Malformed("the attempt id")),
             (spooled(1, 1, &without(|attempt| attempt.generation_id.clear())), Fault::Malformed("the generation id")),
+            (spooled(1, 1, &without(|attempt| attempt.workspace = "w\0".into())), Fault::Malformed("the workspace")),
+            (spooled(1, 1, &without(|attempt| attempt.account = "a".repeat(513))), Fault::Malformed("the account")),
             (spooled(1, 1, &event(1, Kind::Settled, -5)), Fault::Unpostable(Unpostable::NegativeAmount)),
             (spooled(1, 1, &event(1, Kind::Adjusted, 5)), Fault::Unpostable(Unpostable::AdjustmentAlone)),
             (spooled(1, 1, &event(1, Kind::Intent, 5)), Fault::Unpostable(Unpostable::NotAnEvent)),

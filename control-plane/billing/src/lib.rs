@@ -2,12 +2,16 @@
 //!
 //! # Layout
 //! Pure, without I/O or clock:
-//! - `ledger`: events → entries. `intake`: records → booked, duplicate, or quarantine. `sequences`: what has arrived. `gaps`: what has not.
+//! - `ledger`: events → entries. `intake`: records → booked, duplicate, or quarantine. `sequences`: what has arrived. `gaps`: what has not. `prices`: texts under their hashes.
+//!   `batch`: what a batch does to the ledger. `resolve`: an operator's word. `audit`, `recount`: every event checked, every event priced again.
 //!   `progress`: how far a reader is, and its fence. `usage`: spend by day. `reprice`: prices an event again.
 //!
 //! Around it:
-//! - `contract`: [`Ledger`], what every ledger answers. `resolve`: an operator's word. `status`: counts.
+//! - `contract`: [`Ledger`], what every ledger answers. `status`: counts. `row`: an event as it lies in its row.
 //! - `sqlite`: [`Sqlite`], one file, one writer: `commit` (one batch = one transaction), `adjust`, `logs`, `query`, `prices`, `verify`.
+//! - `postgres`: [`Postgres`], a cluster's ledger, any number of writers (feature `postgres`): the same files, and `access` (the URL), `migrate`
+//!   (the tables of `migrations/postgres`), `work` (one transaction, tried again).
+//! - `conformance`: the suite that every ledger passes (feature `conformance`).
 //! - `waiting`: callers who wait for an event. `failpoint`: deaths for the kill tests. `error`: what can go wrong.
 //!
 //! # Invariants
@@ -31,15 +35,24 @@
 //! # }
 //! ```
 
+mod audit;
+mod batch;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod contract;
 mod error;
 mod failpoint;
 mod gaps;
 mod intake;
 mod ledger;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod prices;
 mod progress;
+mod recount;
 mod reprice;
 mod resolve;
+mod row;
 mod sequences;
 mod sqlite;
 mod status;
@@ -51,6 +64,8 @@ pub use error::{Error, Refusal};
 pub use gaps::{Gap, State};
 pub use intake::Fault;
 pub use ledger::{Account, Cost, Entries, Entry, Unpostable, post, post_adjustment};
+#[cfg(feature = "postgres")]
+pub use postgres::{Access, Migrated, Password, Postgres};
 pub use progress::{Assignment, Cursor, PartitionProgress, Progress, Report};
 pub use reprice::{Repriced, arithmetic, reprice};
 pub use resolve::{Adjustment, WriteOff};

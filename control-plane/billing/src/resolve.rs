@@ -1,6 +1,17 @@
-//! The word of a named operator, by which something is resolved that nobody saw.
+//! The word of a named operator, by which something is resolved that nobody saw. Pure.
 
-use crate::error::Refusal;
+use waybill_model::{id::AttemptId, money::Picousd};
+use waybill_proto::{
+    admin::v1::EventRow,
+    usage::v1::{Event, Kind, Source},
+};
+
+use crate::{
+    batch::Booking,
+    error::{Error, Refusal},
+    intake::content_hash,
+    ledger::post_adjustment,
+};
 
 /// Who resolved an attempt, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,8 +36,9 @@ pub struct WriteOff {
 }
 
 impl Adjustment {
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        named(&self.operator, &self.reason)
+    pub(crate) fn check(&self, amount: Picousd) -> Result<(), Refusal> {
+        named(&self.operator, &self.reason)?;
+        if amount.0 < 0 { Err(Refusal::NegativeAmount) } else { Ok(()) }
     }
 }
 
@@ -44,4 +56,40 @@ fn named(operator: &str, reason: &str) -> Result<(), Refusal> {
         return Err(Refusal::NoReason);
     }
     Ok(())
+}
+
+/// The terminal event of an attempt, if it is orphaned and nobody has resolved it.
+pub(crate) fn unresolved(terminal: Option<EventRow>, attempt: AttemptId) -> Result<EventRow, Refusal> {
+    let row = terminal.ok_or(Refusal::Unknown(attempt))?;
+    let kind = row.event.as_ref().map_or(Kind::Unspecified, Event::kind);
+    if kind != Kind::Orphaned {
+        let kind = kind.as_str_name().trim_start_matches("KIND_").to_ascii_lowercase();
+        return Err(Refusal::NotOrphaned { attempt, kind });
+    }
+    if row.adjusted.is_some() {
+        return Err(Refusal::AlreadyAdjusted(attempt));
+    }
+    Ok(row)
+}
+
+/// The event that resolves an orphan at this amount.
+pub(crate) fn adjusted(orphan: &Event, amount: Picousd) -> Event {
+    Event {
+        attempt: orphan.attempt.clone(),
+        kind: Kind::Adjusted.into(),
+        source: Source::Operator.into(),
+        amount_picousd: amount.0,
+        provider_answer_id: orphan.provider_answer_id.clone(),
+        model_served: orphan.model_served.clone(),
+        outcome: "adjusted".to_owned(),
+        ..Event::default()
+    }
+}
+
+/// What is written of it, under the ledger's own incarnation. `payload` is the encoded event.
+pub(crate) fn booking<'a>(identity: (u64, u64), orphan: &'a Event, adjusted: &'a Event, payload: &'a [u8]) -> Result<Booking<'a>, Error> {
+    let attempt = adjusted.attempt.as_ref().ok_or_else(|| Error::Damaged("an orphaned event has no attempt".to_owned()))?;
+    let entries = post_adjustment(orphan, adjusted).map_err(|error| Error::Damaged(error.to_string()))?;
+    let hash = content_hash(adjusted.kind, &attempt.attempt_id, payload);
+    Ok(Booking { identity, kind: adjusted.kind, ended: Some((adjusted, attempt)), entries, hash, payload })
 }

@@ -15,7 +15,7 @@ use waybill_proto::{
     usage::v1::{Event, Kind},
 };
 
-use crate::error::Error;
+use crate::{batch::Booking, error::Error};
 
 /// A failed attempt is nearly always followed by the next one of its request, in the same log but perhaps in the next commit. Whoever waits for
 /// the request gets this much more time for it.
@@ -23,7 +23,11 @@ const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// The ids that somebody waits for.
 #[derive(Debug, Default)]
-pub struct Waiting(Mutex<HashMap<String, watch::Sender<()>>>);
+pub struct Waiting {
+    ids: Mutex<HashMap<String, watch::Sender<()>>>,
+    /// How often to look for what another process has written.
+    poll: Option<Duration>,
+}
 
 /// One who waits. Arrivals since its making are not missed.
 #[derive(Debug)]
@@ -34,6 +38,12 @@ pub struct Waiter<'a> {
 }
 
 impl Waiting {
+    /// Of a ledger that other processes write too.
+    #[cfg(feature = "postgres")]
+    pub fn polling(poll: Duration) -> Self {
+        Self { poll: Some(poll), ..Self::default() }
+    }
+
     /// Begins to wait for an id.
     fn begin<'a>(&'a self, id: &'a str) -> Waiter<'a> {
         let mut ids = self.ids();
@@ -64,7 +74,7 @@ impl Waiting {
             if !attempts.is_empty() {
                 deadline = deadline.min(Instant::now() + NEXT_ATTEMPT);
             }
-            if timeout_at(deadline, waiter.arrival()).await.is_err() {
+            if !waiter.arrives(deadline).await {
                 return Ok(attempts);
             }
         }
@@ -81,23 +91,25 @@ impl Waiting {
         let mut waiter = self.begin(id);
         loop {
             let attempts = ask().await?;
-            if !attempts.is_empty() || timeout_at(deadline, waiter.arrival()).await.is_err() {
+            if !attempts.is_empty() || !waiter.arrives(deadline).await {
                 return Ok(attempts);
             }
         }
     }
 
-    /// Wakes those who wait for the request of this attempt, by its generation id or the provider's id of the answer.
-    pub fn announce_end(&self, event: &Event) {
+    /// Wakes those who wait for the requests of what was booked.
+    pub fn announce_all(&self, bookings: &[Booking<'_>]) {
+        if !self.ids().is_empty() {
+            bookings.iter().filter_map(|booking| booking.ended).for_each(|(event, _)| self.announce_end(event));
+        }
+    }
+
+    /// By the generation id and by the provider's id of the answer.
+    fn announce_end(&self, event: &Event) {
         if let Some(Ok(generation)) = event.attempt.as_ref().map(|attempt| attempt.generation_id[..].try_into()) {
             self.announce(&GenerationId::from_bytes(generation).to_string());
         }
         self.announce(&event.provider_answer_id);
-    }
-
-    /// Nobody waits, so that nothing needs to be announced.
-    pub fn is_empty(&self) -> bool {
-        self.ids().is_empty()
     }
 
     /// Wakes those who wait for this id.
@@ -109,16 +121,19 @@ impl Waiting {
 
     /// A panic elsewhere leaves the map whole: each change to it is one call.
     fn ids(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter<'_> {
-    /// Returns after the next arrival.
-    pub async fn arrival(&mut self) {
+    /// Returns after the next arrival, or when it is time to look again; false if the deadline comes first.
+    async fn arrives(&mut self, deadline: Instant) -> bool {
+        let look = self.waiting.poll.map_or(deadline, |poll| deadline.min(Instant::now() + poll));
         if let Some(arrivals) = &mut self.arrivals {
             // The sender lives as long as this receiver does.
-            let _ = arrivals.changed().await;
+            timeout_at(look, arrivals.changed()).await.is_ok() || look < deadline
+        } else {
+            false
         }
     }
 }

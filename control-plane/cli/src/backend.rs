@@ -5,8 +5,9 @@ use std::pin::Pin;
 use tonic::Status;
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
-    RecomputeResponse, StatusResponse, VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
+    WriteOffResponse,
 };
 
 /// An answer to come.
@@ -36,4 +37,10 @@ pub trait Backend: Send + Sync {
     fn recompute(&self) -> Answer<'_, RecomputeResponse>;
     /// Resolves an orphaned attempt.
     fn adjust(&self, request: AdjustRequest) -> Answer<'_, AdjustResponse>;
+    /// What is missing of logs.
+    fn gaps(&self) -> Answer<'_, GapsResponse>;
+    /// Declares what is missing of a log as lost.
+    fn write_off(&self, request: WriteOffRequest) -> Answer<'_, WriteOffResponse>;
+    /// Records that were set aside.
+    fn quarantine(&self, request: QuarantineRequest) -> Answer<'_, QuarantineResponse>;
 }

@@ -174,6 +174,26 @@ pub enum LedgerVerb {
         #[arg(long)]
         reason: String,
     },
+    /// Show what is missing of the proxies' logs.
+    Gaps,
+    /// Declare what is missing of a log as lost.
+    WriteOff {
+        /// The log, as `ledger gaps` shows it.
+        #[arg(value_parser = log)]
+        log: u64,
+        /// Who answers for it.
+        #[arg(long, env = "WAYBILL_OPERATOR")]
+        operator: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show the records that were set aside, with the reason, newest first.
+    Quarantine {
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
     /// Show the balances of accounts.
     Balances {
         /// Only accounts that begin with this.
@@ -221,6 +241,11 @@ impl Command {
 fn label(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
     parts.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| format!("`{text}` is not KEY=VALUE"))
+}
+
+/// The number of a log, in hexadecimal digits.
+fn log(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("`{text}` is no log: it has up to 16 hexadecimal digits"))
 }
 
 fn kind(word: &str) -> Result<waybill_proto::usage::v1::Kind, String> {

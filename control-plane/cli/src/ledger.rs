@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use waybill_model::{id::AttemptId, money::print_usd};
 use waybill_proto::{
-    admin::v1::{AdjustRequest, Balance, BalancesRequest, EventRow, EventsRequest, RecomputeResponse, VerifyResponse},
+    admin::v1::{
+        AdjustRequest, Balance, BalancesRequest, EventRow, EventsRequest, Gap, QuarantineRequest, QuarantinedRow, RecomputeResponse,
+        VerifyResponse, WriteOffRequest,
+    },
     usage::v1::{Attempt, Event, Kind, Lane},
 };
 
@@ -57,6 +60,19 @@ pub async fn ledger(args: &LedgerArgs, backend: &dyn Backend) -> Result<Report, 
             };
             let response = backend.adjust(request).await?;
             Ok(Report::of(message(format, &response, || events(response.row.as_slice()))?))
+        }
+        LedgerVerb::Gaps => {
+            let response = backend.gaps().await?;
+            Ok(Report::of(message(format, &response, || gaps(&response.gaps))?))
+        }
+        LedgerVerb::WriteOff { log, operator, reason } => {
+            let request = WriteOffRequest { incarnation: *log, operator: operator.clone(), reason: reason.clone() };
+            let response = backend.write_off(request).await?;
+            Ok(Report::of(message(format, &response, || gaps(response.gap.as_slice()))?))
+        }
+        LedgerVerb::Quarantine { limit } => {
+            let response = backend.quarantine(QuarantineRequest { limit: *limit }).await?;
+            Ok(Report::of(message(format, &response, || quarantine(&response.rows))?))
         }
         LedgerVerb::Balances { prefix } => {
             let response = backend.balances(BalancesRequest { prefix: prefix.clone() }).await?;
@@ -152,6 +168,34 @@ fn listed(text: &mut String, found: &[String], none: &str, some: &str) {
     } else {
         writeln!(text, "{} {some}\n{}", found.len(), found.join("\n")).unwrap_or_default();
     }
+}
+
+fn gaps(gaps: &[Gap]) -> String {
+    let row = |gap: &Gap| {
+        vec![
+            format!("{:016x}", gap.incarnation),
+            or_dash(&gap.proxy),
+            gap.state.clone(),
+            or_dash(&gap.missing.join(", ")),
+            gap.last_sequence.to_string(),
+            format!("{} s", gap.age_seconds),
+        ]
+    };
+    table(&["LOG", "PROXY", "STATE", "MISSING", "LAST", "AGE"], gaps.iter().map(row).collect(), &[4, 5])
+}
+
+fn quarantine(rows: &[QuarantinedRow]) -> String {
+    let row = |record: &QuarantinedRow| {
+        vec![
+            format!("{:016x}", record.incarnation),
+            record.sequence.to_string(),
+            kind(record.kind()),
+            or_dash(&record.attempt_id),
+            record.payload_bytes.to_string(),
+            record.reason.clone(),
+        ]
+    };
+    table(&["LOG", "SEQUENCE", "KIND", "ATTEMPT", "BYTES", "REASON"], rows.iter().map(row).collect(), &[1, 4])
 }
 
 fn balances(balances: &[Balance]) -> String {

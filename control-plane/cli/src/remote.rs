@@ -13,9 +13,10 @@ use tonic::{
 };
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
-    RecomputeRequest, RecomputeResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse,
-    config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsRequest, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse,
+    ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeRequest, RecomputeResponse, StatusRequest, StatusResponse,
+    VerifyRequest, VerifyResponse, WriteOffRequest, WriteOffResponse, config_service_client::ConfigServiceClient,
+    ledger_service_client::LedgerServiceClient,
 };
 
 use crate::{
@@ -161,5 +162,17 @@ impl Backend for Remote {
 
     fn adjust(&self, request: AdjustRequest) -> Answer<'_, AdjustResponse> {
         unary!(self, ledger.adjust, request)
+    }
+
+    fn gaps(&self) -> Answer<'_, GapsResponse> {
+        unary!(self, ledger.gaps, GapsRequest {})
+    }
+
+    fn write_off(&self, request: WriteOffRequest) -> Answer<'_, WriteOffResponse> {
+        unary!(self, ledger.write_off, request)
+    }
+
+    fn quarantine(&self, request: QuarantineRequest) -> Answer<'_, QuarantineResponse> {
+        unary!(self, ledger.quarantine, request)
     }
 }

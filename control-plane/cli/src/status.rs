@@ -31,6 +31,9 @@ fn text(status: &StatusResponse) -> String {
             ledger.events, ledger.lag_events, ledger.spool_bytes, ledger.orphaned_open, ledger.quarantined
         )
         .unwrap_or_default();
+        if ledger.gap_oldest_seconds > 0 {
+            writeln!(text, "gaps      the oldest for {} s: see `waybill ledger gaps`", ledger.gap_oldest_seconds).unwrap_or_default();
+        }
     }
     if !status.proxies.is_empty() {
         let rows = status.proxies.iter().map(row).collect();

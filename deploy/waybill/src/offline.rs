@@ -9,8 +9,9 @@ use waybill_billing::Ledger;
 use waybill_cli::{Answer, Backend};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
-    RecomputeResponse, StatusResponse, VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
+    WriteOffResponse,
 };
 use waybill_store::{MonotonicClock, Sqlite};
 
@@ -102,5 +103,17 @@ impl Backend for Offline {
 
     fn adjust(&self, request: AdjustRequest) -> Answer<'_, AdjustResponse> {
         answered(async move { self.admin.adjust(&request).await })
+    }
+
+    fn gaps(&self) -> Answer<'_, GapsResponse> {
+        answered(self.admin.gaps())
+    }
+
+    fn write_off(&self, request: WriteOffRequest) -> Answer<'_, WriteOffResponse> {
+        answered(async move { self.admin.write_off(&request).await })
+    }
+
+    fn quarantine(&self, request: QuarantineRequest) -> Answer<'_, QuarantineResponse> {
+        answered(async move { self.admin.quarantine(&request).await })
     }
 }

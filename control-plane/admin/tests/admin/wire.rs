@@ -12,12 +12,17 @@ use tonic_reflection::pb::v1::{
     server_reflection_response::MessageResponse,
 };
 use waybill_admin::{OperatorToken, ServeError, serve};
-use waybill_proto::admin::v1::{
-    ApplyChangeSetRequest, EventsRequest, ExplainRequest, GetRequest, RecomputeRequest, StatusRequest, VerifyRequest,
-    config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
+use waybill_billing::Progress;
+use waybill_proto::{
+    admin::v1::{
+        ApplyChangeSetRequest, EventsRequest, ExplainRequest, GapsRequest, GetRequest, QuarantineRequest, RecomputeRequest, StatusRequest,
+        VerifyRequest, WriteOffRequest, config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
+    },
+    sync::v1::LogReport,
+    usage::v1::Spooled,
 };
 
-use crate::sample::{Sample, org, workspace};
+use crate::sample::{BEGIN_US, Sample, org, workspace};
 
 struct Served {
     sample: Sample,
@@ -83,6 +88,40 @@ async fn resources_go_in_and_come_out_and_the_log_says_who() {
     assert!(recomputed.differences.is_empty());
     let unknown = ledger.explain(with(RIGHT, ExplainRequest { id: "chatcmpl-1".to_owned() })).await.expect_err("unknown");
     assert_eq!(unknown.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_missing_of_a_log_is_shown_and_written_off_by_name() {
+    let served = served().await;
+    let begin_ms = BEGIN_US / 1_000;
+    let report = |incarnation, last_sequence| LogReport { incarnation, last_sequence, closed: false };
+    let ledger = &served.sample.ledger;
+    ledger.note_logs("p-1", 5, &[report(7, 3), report(8, 0)], begin_ms - 3_600_000).await.expect("noted");
+    let unreadable = Spooled { payload: b"noise".to_vec().into(), sequence: 2, incarnation: 7, ..Spooled::default() };
+    assert_eq!(ledger.commit(&[unreadable], Progress::None).await.expect("committed").quarantined, 1);
+    let mut client = LedgerServiceClient::new(served.channel.clone());
+    let rows = client.quarantine(with(RIGHT, QuarantineRequest::default())).await.expect("listed").into_inner().rows;
+    assert_eq!((rows.len(), rows[0].sequence, rows[0].payload_bytes, rows[0].attempt_id.as_str()), (1, 2, 5, ""));
+    let gaps = client.gaps(with(RIGHT, GapsRequest {})).await.expect("listed").into_inner().gaps;
+    let shown: Vec<_> = gaps.iter().map(|gap| (gap.incarnation, gap.proxy.as_str(), gap.state.as_str(), gap.missing.join(" "))).collect();
+    assert_eq!(shown, [(7, "p-1", "missing", "1 3".to_owned()), (8, "p-1", "open", String::new())]);
+    assert!((3_600..3_700).contains(&gaps[0].age_seconds), "{}", gaps[0].age_seconds);
+    let mut config = ConfigServiceClient::new(served.channel.clone());
+    let oldest = async |config: &mut ConfigServiceClient<_>| {
+        let status = config.status(with(RIGHT, StatusRequest {})).await.expect("status").into_inner();
+        status.ledger.expect("a ledger").gap_oldest_seconds
+    };
+    assert!(oldest(&mut config).await >= 3_600);
+    let word = |incarnation, operator: &str| WriteOffRequest { incarnation, operator: operator.to_owned(), reason: "the disk".to_owned() };
+    for (request, code) in [(word(7, " "), Code::InvalidArgument), (word(9, "ann"), Code::NotFound)] {
+        assert_eq!(client.write_off(with(RIGHT, request)).await.expect_err("refused").code(), code);
+    }
+    for log in [7, 8] {
+        let gap = client.write_off(with(RIGHT, word(log, "ann"))).await.expect("written off").into_inner().gap;
+        assert_eq!(gap.map(|gap| gap.incarnation), Some(log));
+    }
+    assert_eq!(client.gaps(with(RIGHT, GapsRequest {})).await.expect("listed").into_inner().gaps, []);
+    assert_eq!(oldest(&mut config).await, 0);
 }
 
 #[tokio::test]

@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{Row, SqliteConnection};
-use waybill_proto::usage::v1::{Attempt, Event};
+use waybill_proto::usage::v1::Attempt;
 
 use super::{
     amount, bits,
     bulk::{self, Lookup},
 };
 use crate::{
+    batch::{Booking, Postings, range_changes, spend},
     error::Error,
-    intake::{ContentHash, Identity},
-    ledger::Entries,
     sequences::Sequences,
-    usage::{Scope, spent},
+    usage::Scope,
 };
 
 /// Accounts by name.
@@ -29,17 +28,6 @@ pub const SPEND: Lookup = Lookup {
 
 /// Sequence numbers by incarnation.
 pub const ARRIVED: Lookup = Lookup { head: "SELECT incarnation, first, last FROM ledger_sequences WHERE incarnation IN", tail: "" };
-
-/// An event that is to be written.
-pub struct Booking<'a> {
-    pub identity: Identity,
-    pub kind: i32,
-    /// `None` for the end of an incarnation.
-    pub ended: Option<(&'a Event, &'a Attempt)>,
-    pub entries: Entries<'a>,
-    pub hash: ContentHash,
-    pub payload: &'a [u8],
-}
 
 /// Writes the events, and gives the id of the first; the others follow without a hole.
 pub async fn write(connection: &mut SqliteConnection, bookings: &[Booking<'_>]) -> Result<i64, Error> {
@@ -73,26 +61,11 @@ async fn write_events(connection: &mut SqliteConnection, bookings: &[Booking<'_>
 
 /// Entries and balances. Accounts are written in the order of their names.
 async fn write_entries(connection: &mut SqliteConnection, bookings: &[Booking<'_>], first: i64) -> Result<(), Error> {
-    let mut sums: BTreeMap<String, i128> = BTreeMap::new();
-    let mut entries: Vec<(i64, String, i64)> = Vec::new();
-    for (event, booking) in (first..).zip(bookings) {
-        let sum = booking.entries.sum();
-        if sum != 0 {
-            return Err(Error::Unbalanced { incarnation: booking.identity.0, sequence: booking.identity.1, sum });
-        }
-        for entry in booking.entries.as_slice() {
-            let account = entry.account.to_string();
-            match sums.get_mut(&account) {
-                Some(sum) => *sum += i128::from(entry.amount),
-                None => drop(sums.insert(account.clone(), i128::from(entry.amount))),
-            }
-            entries.push((event, account, entry.amount));
-        }
-    }
+    let Postings { entries, sums } = Postings::of(bookings)?;
     let ids = write_balances(connection, &sums).await?;
     let id = |account: &String| ids.get(account).copied().unwrap_or_default();
-    bulk::insert(connection, "INSERT INTO ledger_postings (event, account, amount)", &entries, "", |values, (event, account, amount)| {
-        values.push_bind(*event).push_bind(id(account)).push_bind(*amount);
+    bulk::insert(connection, "INSERT INTO ledger_postings (event, account, amount)", &entries, "", |values, (place, account, amount)| {
+        values.push_bind(first + i64::try_from(*place).unwrap_or(i64::MAX)).push_bind(id(account)).push_bind(*amount);
     })
     .await?;
     Ok(())
@@ -128,10 +101,7 @@ async fn write_balances(connection: &mut SqliteConnection, sums: &BTreeMap<Strin
 
 /// Adds to what keys have spent on their days.
 async fn write_spend(connection: &mut SqliteConnection, bookings: &[Booking<'_>]) -> Result<(), Error> {
-    let mut sums: BTreeMap<(Scope, i64), i128> = BTreeMap::new();
-    for (scope, day, amount) in bookings.iter().filter_map(|booking| booking.ended.and_then(|(event, _)| spent(event))) {
-        *sums.entry((scope, day)).or_default() += i128::from(amount);
-    }
+    let mut sums = spend(bookings);
     let wanted: Vec<&(Scope, i64)> = sums.keys().collect();
     let found = bulk::find(connection, SPEND, &wanted, |values, (scope, day)| {
         values.push_bind(scope.org.clone()).push_bind(scope.workspace.clone()).push_bind(scope.api_key.clone()).push_bind(*day);
@@ -173,16 +143,14 @@ pub async fn write_arrived(
     before: &Sequences,
     after: &Sequences,
 ) -> Result<(), Error> {
-    let kept: Vec<(u64, u64)> = after.ranges().collect();
-    for (first, _) in before.ranges().filter(|(first, _)| kept.binary_search_by_key(first, |(first, _)| *first).is_err()) {
+    let (gone, changed) = range_changes(before, after);
+    for first in gone {
         sqlx::query("DELETE FROM ledger_sequences WHERE incarnation = ? AND first = ?")
             .bind(bits(incarnation))
             .bind(bits(first))
             .execute(&mut *connection)
             .await?;
     }
-    let held: Vec<(u64, u64)> = before.ranges().collect();
-    let changed: Vec<(u64, u64)> = kept.into_iter().filter(|range| held.binary_search(range).is_err()).collect();
     const UPSERT: &str = "ON CONFLICT (incarnation, first) DO UPDATE SET last = excluded.last";
     bulk::insert(connection, "INSERT INTO ledger_sequences (incarnation, first, last)", &changed, UPSERT, |values, (first, last)| {
         values.push_bind(bits(incarnation)).push_bind(bits(*first)).push_bind(bits(*last));

@@ -1,19 +1,19 @@
 //! One batch, one transaction: events, postings, balances, spend, sequence numbers, quarantine and the reader's cursors.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use sqlx::{Connection, Row, SqliteConnection};
-use waybill_proto::usage::v1::Spooled;
+use waybill_proto::usage::v1::{Closed, Spooled};
 
 use super::{
-    IMMEDIATE, Sqlite, bits,
-    book::{self, Booking},
+    IMMEDIATE, Sqlite, bits, book,
     bulk::{self, Lookup},
 };
 use crate::{
+    batch::Batch,
     error::Error,
     failpoint,
-    intake::{Body, Fault, Identity, Known, Record, Verdict, counts, read},
+    intake::{Fault, Known, Record, Verdict},
     progress::{Assignment, Cursor, Progress, Report},
     sequences::Sequences,
 };
@@ -33,30 +33,28 @@ impl Sqlite {
         if batch.is_empty() && matches!(progress, Progress::None | Progress::Spool([])) {
             return Ok(Report::default());
         }
-        let records: Vec<Record<'_>> = batch.iter().map(read).collect();
+        let batch = Batch::read(batch, self.own);
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin_with(IMMEDIATE).await?;
         failpoint::pass("ledger.begin");
         move_on(&mut transaction, progress).await?;
-        let names: Vec<Identity> = records.iter().map(Record::identity).filter(|identity| counts(*identity, self.own)).collect();
-        let incarnations: BTreeSet<u64> = names.iter().map(|name| name.0).collect();
-        let arrived = book::arrived(&mut transaction, &Vec::from_iter(incarnations)).await?;
-        let verdicts = self.judge(&mut transaction, &records, &names, &arrived).await?;
-        let bookings = bookings(&records, &verdicts);
+        let arrived = book::arrived(&mut transaction, &batch.incarnations()).await?;
+        let verdicts = self.judge(&mut transaction, &batch, &arrived).await?;
+        let bookings = batch.bookings(&verdicts);
         if !bookings.is_empty() {
             book::write(&mut transaction, &bookings).await?;
         }
-        let quarantined = set_aside(&mut transaction, &records, &verdicts).await?;
-        count_sequences(&mut transaction, &names, &arrived).await?;
-        close_incarnations(&mut transaction, &records, &verdicts).await?;
+        let quarantined = set_aside(&mut transaction, &batch.faults(&verdicts)).await?;
+        count_sequences(&mut transaction, &batch, &arrived).await?;
+        close_incarnations(&mut transaction, &Vec::from_iter(batch.ends(&verdicts))).await?;
         failpoint::pass("ledger.before_commit");
         transaction.commit().await?;
         failpoint::pass("ledger.after_commit");
         drop(writer);
-        self.announce(&bookings);
-        log(&records, &verdicts);
+        self.waiting.announce_all(&bookings);
+        batch.log(&verdicts);
         let inserted = bookings.len();
-        Ok(Report { inserted, duplicates: records.len() - inserted - quarantined, quarantined })
+        Ok(Report { inserted, duplicates: batch.records.len() - inserted - quarantined, quarantined })
     }
 
     pub(super) async fn cursors(&self) -> Result<Vec<Cursor>, Error> {
@@ -80,15 +78,11 @@ impl Sqlite {
     async fn judge(
         &self,
         connection: &mut SqliteConnection,
-        records: &[Record<'_>],
-        names: &[Identity],
+        batch: &Batch<'_>,
         arrived: &HashMap<u64, Sequences>,
     ) -> Result<Vec<Verdict>, Error> {
         let mut known = Known { own: self.own, ..Known::default() };
-        // What has never arrived cannot be booked, so that a batch of new records needs no look-up by name.
-        let has_arrived = |(incarnation, sequence): &&Identity| arrived.get(incarnation).is_some_and(|set| set.contains(*sequence));
-        let met: Vec<Identity> = names.iter().filter(has_arrived).copied().collect();
-        for row in bulk::find(connection, BOOKED, &met, |values, (incarnation, sequence)| {
+        for row in bulk::find(connection, BOOKED, &batch.met(arrived), |values, (incarnation, sequence)| {
             values.push_bind(bits(*incarnation)).push_bind(bits(*sequence));
         })
         .await?
@@ -97,14 +91,7 @@ impl Sqlite {
             let hash = hash.try_into().map_err(|_| Error::Damaged(format!("the hash of event {incarnation:016x}.{sequence}")))?;
             known.events.insert((incarnation.cast_unsigned(), sequence.cast_unsigned()), hash);
         }
-        let attempts: Vec<[u8; 16]> = records
-            .iter()
-            .filter_map(|record| match &record.body {
-                Ok(Body::Ended { attempt, .. }) => Some(*attempt),
-                _ => None,
-            })
-            .collect();
-        for row in bulk::find(connection, ENDED, &attempts, |values, attempt| {
+        for row in bulk::find(connection, ENDED, &batch.attempts(), |values, attempt| {
             values.push_bind(attempt.to_vec());
         })
         .await?
@@ -112,46 +99,14 @@ impl Sqlite {
             let attempt: Vec<u8> = row.try_get(0)?;
             known.ended.extend(<[u8; 16]>::try_from(attempt));
         }
-        Ok(known.judge(records))
+        Ok(known.judge(&batch.records))
     }
-
-    fn announce(&self, bookings: &[Booking<'_>]) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        for (event, _) in bookings.iter().filter_map(|booking| booking.ended) {
-            self.waiting.announce_end(event);
-        }
-    }
-}
-
-fn bookings<'a>(records: &'a [Record<'_>], verdicts: &[Verdict]) -> Vec<Booking<'a>> {
-    let booked = records.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Book);
-    booked
-        .filter_map(|(record, _)| {
-            let body = record.body.as_ref().ok()?;
-            Some(Booking {
-                identity: record.identity(),
-                kind: record.spooled.kind,
-                ended: body.ended(),
-                entries: body.entries().ok()?,
-                hash: record.hash,
-                payload: &record.spooled.payload,
-            })
-        })
-        .collect()
-}
-
-fn faults<'a>(records: &'a [Record<'_>], verdicts: &'a [Verdict]) -> Vec<(&'a Record<'a>, &'a Fault)> {
-    let faulty = records.iter().zip(verdicts);
-    faulty.filter_map(|(record, verdict)| if let Verdict::Quarantine(fault) = verdict { Some((record, fault)) } else { None }).collect()
 }
 
 /// Keeps what cannot be booked, each content once, and gives how many are new.
-async fn set_aside(connection: &mut SqliteConnection, records: &[Record<'_>], verdicts: &[Verdict]) -> Result<usize, Error> {
+async fn set_aside(connection: &mut SqliteConnection, faulty: &[(&Record<'_>, &Fault)]) -> Result<usize, Error> {
     const HEAD: &str = "INSERT INTO ledger_quarantine (incarnation, sequence, hash, kind, attempt, reason, payload)";
-    let faulty = faults(records, verdicts);
-    let new = bulk::insert(connection, HEAD, &faulty, "ON CONFLICT DO NOTHING", |values, (record, fault)| {
+    let new = bulk::insert(connection, HEAD, faulty, "ON CONFLICT DO NOTHING", |values, (record, fault)| {
         let spooled = record.spooled;
         values.push_bind(bits(spooled.incarnation)).push_bind(bits(spooled.sequence)).push_bind(record.hash.to_vec());
         values
@@ -164,34 +119,22 @@ async fn set_aside(connection: &mut SqliteConnection, records: &[Record<'_>], ve
     Ok(usize::try_from(new).unwrap_or(usize::MAX))
 }
 
-/// Counts the sequence numbers of all records: one that was set aside is not missing.
-async fn count_sequences(connection: &mut SqliteConnection, names: &[Identity], arrived: &HashMap<u64, Sequences>) -> Result<(), Error> {
-    let mut after: BTreeMap<u64, Sequences> = BTreeMap::new();
-    for (incarnation, sequence) in names {
-        after.entry(*incarnation).or_insert_with(|| arrived.get(incarnation).cloned().unwrap_or_default()).insert(*sequence);
-    }
+async fn count_sequences(connection: &mut SqliteConnection, batch: &Batch<'_>, arrived: &HashMap<u64, Sequences>) -> Result<(), Error> {
     let none = Sequences::default();
-    for (incarnation, after) in &after {
+    for (incarnation, after) in &batch.arrived_after(arrived) {
         book::write_arrived(connection, *incarnation, arrived.get(incarnation).unwrap_or(&none), after).await?;
     }
     Ok(())
 }
 
-async fn close_incarnations(connection: &mut SqliteConnection, records: &[Record<'_>], verdicts: &[Verdict]) -> Result<(), Error> {
-    let booked = records.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Book);
-    let closed: Vec<_> = booked
-        .filter_map(|(record, _)| match &record.body {
-            Ok(Body::Closed(closed)) => Some((record.spooled.incarnation, *closed)),
-            _ => None,
-        })
-        .collect();
+async fn close_incarnations(connection: &mut SqliteConnection, ends: &[(u64, Closed)]) -> Result<(), Error> {
     // Recovery can be interrupted and close a log twice: the later word adds to the earlier one.
     const UPSERT: &str = "ON CONFLICT (incarnation) DO UPDATE SET \
         last_sequence = max(last_sequence, excluded.last_sequence), doubt = max(doubt, excluded.doubt)";
     bulk::insert(
         connection,
         "INSERT INTO ledger_closed (incarnation, last_sequence, doubt)",
-        &closed,
+        ends,
         UPSERT,
         |values, (incarnation, closed)| {
             values.push_bind(bits(*incarnation)).push_bind(bits(closed.last_sequence)).push_bind(i64::from(closed.doubt));
@@ -230,11 +173,4 @@ async fn move_cursors(connection: &mut SqliteConnection, cursors: &[Cursor]) -> 
     })
     .await?;
     Ok(())
-}
-
-fn log(records: &[Record<'_>], verdicts: &[Verdict]) {
-    for (record, fault) in faults(records, verdicts) {
-        let (incarnation, sequence) = record.identity();
-        tracing::error!(incarnation = format!("{incarnation:016x}"), sequence, %fault, "a usage record is in quarantine");
-    }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    gaps::{GRACE_MS, Gap, Log, Reported},
+    gaps::{self, Gap, Log, Reported},
     resolve::WriteOff,
     sequences::ranges_text,
 };
@@ -58,7 +58,7 @@ impl Sqlite {
         for log in logs(&mut snapshot, self.own).await? {
             gaps.extend(gap(&mut snapshot, &log, now_unix_ms).await?);
         }
-        gaps.sort_by_key(|gap| (gap.since_unix_ms.unwrap_or(i64::MAX), gap.incarnation));
+        gaps::oldest_first(&mut gaps);
         Ok(gaps)
     }
 
@@ -118,11 +118,9 @@ async fn logs(connection: &mut SqliteConnection, own: u64) -> Result<Vec<Log>, E
 async fn gap(connection: &mut SqliteConnection, log: &Log, now_unix_ms: i64) -> Result<Option<Gap>, Error> {
     let Some(mut gap) = log.gap(now_unix_ms) else { return Ok(None) };
     if gap.since_unix_ms.is_none() {
-        let behind = gap.missing.first().map_or(gap.last_sequence, |(first, _)| *first);
-        gap.since_unix_ms = ended(connection, gap.incarnation, behind).await?;
+        gap.since_unix_ms = ended(connection, gap.incarnation, gap.first_in_question()).await?;
     }
-    let late = gap.since_unix_ms.is_none_or(|since| now_unix_ms.saturating_sub(since) >= GRACE_MS);
-    Ok(late.then_some(gap))
+    Ok(gap.is_late(now_unix_ms).then_some(gap))
 }
 
 /// When the event with this number or the next one above it ended, milliseconds since 1970; if there is none, the next one below.
@@ -135,7 +133,7 @@ async fn ended(connection: &mut SqliteConnection, incarnation: u64, sequence: u6
         let found: Option<Vec<u8>> =
             sqlx::query_scalar(find).bind(bits(incarnation)).bind(bits(sequence)).fetch_optional(&mut *connection).await?;
         if let Some(event) = found.and_then(|payload| Event::decode(&payload[..]).ok()) {
-            return Ok(event.attempt.map(|attempt| attempt.start_unix_us / 1_000 + i64::try_from(event.duration_us / 1_000).unwrap_or(0)));
+            return Ok(gaps::end_of(&event));
         }
     }
     Ok(None)
@@ -183,5 +181,12 @@ pub async fn written_off(connection: &mut SqliteConnection, incarnations: &[u64]
         values.push_bind(bits(*incarnation));
     })
     .await?;
+    rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get::<i64, _>(1)?.cast_unsigned()))).collect()
+}
+
+/// The same of all logs.
+pub async fn all_written_off(connection: &mut SqliteConnection) -> Result<HashMap<u64, u64>, Error> {
+    const FIND: &str = "SELECT incarnation, max(last_sequence) FROM ledger_write_offs GROUP BY incarnation";
+    let rows = sqlx::query(FIND).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get::<i64, _>(1)?.cast_unsigned()))).collect()
 }

@@ -204,3 +204,13 @@ const fn bits(number: u64) -> i64 {
 fn amount(text: &str) -> Result<i128, Error> {
     text.parse().map_err(|_| Error::Damaged(format!("`{text}` is not an amount")))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::conformance;
+
+    #[tokio::test]
+    async fn a_file_passes_the_conformance_suite() {
+        conformance::run(&|| Box::pin(conformance::sqlite()), 24).await;
+    }
+}

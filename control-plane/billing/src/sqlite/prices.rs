@@ -6,7 +6,7 @@ use sqlx::Row;
 use waybill_model::price::Tariff;
 
 use super::{Sqlite, bulk};
-use crate::error::Error;
+use crate::{error::Error, prices};
 
 impl Sqlite {
     pub(super) async fn remember_prices(&self, tariffs: &[Tariff]) -> Result<(), Error> {
@@ -28,14 +28,7 @@ impl Sqlite {
     /// The tariffs whose text is what their version says, and the faults of the others.
     pub(super) async fn read_prices(&self) -> Result<(HashMap<String, Tariff>, Vec<String>), Error> {
         let rows = sqlx::query("SELECT version, text FROM ledger_price_versions ORDER BY version").fetch_all(&self.readers).await?;
-        let (mut tariffs, mut faults) = (HashMap::new(), Vec::new());
-        for row in rows {
-            let version: String = row.try_get(0)?;
-            match Tariff::from_text(row.try_get(1)?) {
-                Some(tariff) if tariff.version().as_str() == version => drop(tariffs.insert(version, tariff)),
-                _ => faults.push(format!("price version {version}: its text is not the one that the version is the hash of")),
-            }
-        }
-        Ok((tariffs, faults))
+        let rows: Result<Vec<(String, String)>, sqlx::Error> = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+        Ok(prices::sorted(rows?))
     }
 }

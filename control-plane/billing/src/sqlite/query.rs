@@ -2,27 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 use waybill_model::id::{AttemptId, GenerationId};
 use waybill_proto::{
     admin::v1::{Balance, EventRow, EventsRequest},
-    usage::v1::{Closed, Event, Kind},
+    usage::v1::{Closed, Kind},
 };
 
 use super::{Sqlite, amount};
 use crate::{
     error::Error,
+    row::{self, DEFAULT_EVENTS, MOST_EVENTS},
     sequences::Sequences,
     status::{IncarnationStatus, Quarantined, Status},
     usage::{KeyUsage, Scope, windows},
 };
-
-/// Rows of a listing that names no limit.
-const DEFAULT_EVENTS: u32 = 100;
-
-/// Rows of the longest listing: they are held in memory.
-const MOST_EVENTS: u32 = 10_000;
 
 /// The columns of an event `e` with the event `a` that resolved it.
 const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload, e.id FROM ledger_events e \
@@ -189,16 +183,8 @@ fn of_kind(kind: Kind) -> String {
 }
 
 fn event_row(row: &SqliteRow) -> Result<EventRow, Error> {
-    let (incarnation, sequence): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let kind: i32 = row.try_get(2)?;
-    let event = if kind == i32::from(Kind::Closed) { Event { kind, ..Event::default() } } else { event(row.try_get(3)?)? };
-    let adjusted = row.try_get::<Option<&[u8]>, _>(4)?.map(self::event).transpose()?;
-    let position = row.try_get::<i64, _>(5)?.cast_unsigned();
-    Ok(EventRow { incarnation: incarnation.cast_unsigned(), sequence: sequence.cast_unsigned(), event: Some(event), adjusted, position })
-}
-
-fn event(payload: &[u8]) -> Result<Event, Error> {
-    Event::decode(payload).map_err(|error| Error::Damaged(format!("the payload of an event: {error}")))
+    let number = |column| row.try_get::<i64, usize>(column).map(i64::cast_unsigned);
+    row::event_row((number(0)?, number(1)?), row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, number(5)?)
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ fn an_unfinished_plan_is_shown_and_ends_as_refused() {
 
 #[test]
 fn commands_that_are_not_understood_say_so() {
-    let rows: [&[&str]; 10] = [
+    let rows: [&[&str]; 12] = [
         &["apply"],
         &["apply", "-f", "/nowhere/at-all.yaml"],
         &["get", "Pod", "x"],
@@ -99,6 +99,8 @@ fn commands_that_are_not_understood_say_so() {
         &["keys", "create", "--name", "k", "--workspace", "w", "--expires", "soon"],
         &["ledger", "show", "--kind", "intent"],
         &["ledger", "adjust", "att-x", "--amount", "1"],
+        &["ledger", "write-off", "log-7", "--operator", "ann", "--reason", "disk"],
+        &["ledger", "write-off", "7", "--operator", "ann"],
         &["explain"],
     ];
     for words in rows {

@@ -7,8 +7,9 @@ use tonic::Status;
 use waybill_cli::{Answer, Backend, Command, Error, Report, execute};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse,
-    RecomputeResponse, StatusResponse, VerifyResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
+    WriteOffResponse,
 };
 
 #[derive(Default)]
@@ -27,6 +28,9 @@ pub struct Fake {
     pub recompute: RecomputeResponse,
     pub applied: Mutex<Vec<ApplyChangeSetRequest>>,
     pub adjusted: Mutex<Vec<AdjustRequest>>,
+    pub gaps: GapsResponse,
+    pub written_off: Mutex<Vec<WriteOffRequest>>,
+    pub quarantine: QuarantineResponse,
 }
 
 fn now<'a, T: Send + 'a>(answer: Result<T, Status>) -> Answer<'a, T> {
@@ -83,6 +87,21 @@ impl Backend for Fake {
     fn adjust(&self, request: AdjustRequest) -> Answer<'_, AdjustResponse> {
         self.adjusted.lock().expect("adjusted").push(request);
         now(Ok(AdjustResponse { row: self.events.first().cloned() }))
+    }
+
+    fn gaps(&self) -> Answer<'_, GapsResponse> {
+        now(Ok(self.gaps.clone()))
+    }
+
+    fn write_off(&self, request: WriteOffRequest) -> Answer<'_, WriteOffResponse> {
+        let gap = self.gaps.gaps.iter().find(|gap| gap.incarnation == request.incarnation).cloned();
+        self.written_off.lock().expect("written off").push(request);
+        now(Ok(WriteOffResponse { gap }))
+    }
+
+    fn quarantine(&self, request: QuarantineRequest) -> Answer<'_, QuarantineResponse> {
+        let rows = self.quarantine.rows.iter().take(request.limit as usize).cloned().collect();
+        now(Ok(QuarantineResponse { rows }))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use waybill_proto::{
     admin::v1::{
-        ApplyChangeSetResponse, Balance, BalancesResponse, Change, EndpointHealthRow, EventRow, ExplainResponse, FieldChange, GeneratedKey,
-        HealthResponse, LedgerStatus, ProxyStatus, RefusalRow, StatusResponse, change::Action,
+        ApplyChangeSetResponse, Balance, BalancesResponse, Change, EndpointHealthRow, EventRow, ExplainResponse, FieldChange, Gap,
+        GapsResponse, GeneratedKey, HealthResponse, LedgerStatus, ProxyStatus, QuarantineResponse, QuarantinedRow, RefusalRow,
+        StatusResponse, WriteOffRequest, change::Action,
     },
     sync::v1::{ClassCount, EndpointHealth, ErrorClass, Verdict},
     usage::v1::{Attempt, Candidate, Decision, Event, Kind, Lane, Line, Reason, Source},
@@ -136,6 +137,49 @@ fn the_ledger_is_a_table_of_events() {
 }
 
 #[test]
+fn gaps_name_the_log_and_what_is_missing_of_it() {
+    let gap = |incarnation, proxy: &str, state: &str, missing: &[&str], last_sequence, age_seconds| Gap {
+        incarnation,
+        proxy: proxy.to_owned(),
+        process: 3,
+        missing: missing.iter().map(|range| (*range).to_owned()).collect(),
+        last_sequence,
+        state: state.to_owned(),
+        age_seconds,
+    };
+    let gaps = vec![
+        gap(0x00ab_cdef_0123_4567, "p-1", "missing", &["4-7", "9"], 1_200, 4_000),
+        gap(u64::MAX, "p-22", "open", &[], 31, 150),
+        gap(7, "", "doubt", &[], 9, 31),
+    ];
+    let fake = Fake { gaps: GapsResponse { gaps }, ..Fake::default() };
+    check(&run(&fake, &["ledger", "gaps"]).expect("shown").out, include_str!("golden/gaps.txt"));
+    let words = ["ledger", "write-off", "00abcdef01234567", "--operator", "ann", "--reason", "the disk is gone"];
+    check(&run(&fake, &words).expect("written off").out, include_str!("golden/write-off.txt"));
+    let said = WriteOffRequest { incarnation: 0x00ab_cdef_0123_4567, operator: "ann".to_owned(), reason: "the disk is gone".to_owned() };
+    assert_eq!(*fake.written_off.lock().expect("written off"), [said]);
+}
+
+#[test]
+fn the_quarantine_shows_why_and_not_what() {
+    let row = |sequence, kind: Kind, attempt: &str, reason: &str| QuarantinedRow {
+        incarnation: 7,
+        sequence,
+        kind: kind.into(),
+        attempt_id: attempt.to_owned(),
+        reason: reason.to_owned(),
+        payload_bytes: 363,
+    };
+    let rows = vec![
+        row(12, Kind::Settled, "att-01kdm4f3v00000000000000000", "another content is booked under the same incarnation and sequence"),
+        row(0, Kind::Unspecified, "", "the sequence number is missing or malformed"),
+        row(3, Kind::Failed, "", "not shown"),
+    ];
+    let fake = Fake { quarantine: QuarantineResponse { rows }, ..Fake::default() };
+    check(&run(&fake, &["ledger", "quarantine", "--limit", "2"]).expect("shown").out, include_str!("golden/quarantine.txt"));
+}
+
+#[test]
 fn balances_are_in_usd() {
     let balance = |account: &str, amount: &str| Balance { account: account.to_owned(), amount_picousd: amount.to_owned() };
     let balances = vec![balance("receivable/default", "200400000"), balance("usage_revenue", "-10000000000000000000000000")];
@@ -192,7 +236,7 @@ fn the_status_names_every_proxy_and_its_verdicts() {
         connected,
         ..ProxyStatus::default()
     };
-    let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0, gap_oldest_seconds: 0 };
+    let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0, gap_oldest_seconds: 75 };
     let status = StatusResponse {
         replicas: Vec::new(),
         revision: 7,
