@@ -6,6 +6,7 @@
 //! - `held`: the world at head, with the places of its keys. `asked`: a change set after the look at itself. `seal`: API keys.
 //!   `plan`: what a change set does to a world; pure. `fields`: two specs compared field by field; pure.
 //! - `commit`: a plan as one transaction. `sets`: more than one change set. `read`: resources read back. `ledger`: the ledger's verbs. `health`: the endpoints'.
+//! - `wait`: until the fleet has applied a revision.
 //!
 //! The transport:
 //! - `serve`: [`serve`], gRPC with health, reflection and the [`OperatorToken`]. `service`: the verbs as services.
@@ -34,6 +35,7 @@ mod service;
 mod sets;
 mod status;
 mod surroundings;
+mod wait;
 
 pub use admin::{Admin, Parts};
 pub use asked::{CHANGE_SET_BYTES, CHANGE_SET_RESOURCES, PLAN_RESOURCES};

@@ -12,7 +12,7 @@ use waybill_proto::admin::v1::{
     WaitAppliedResponse, WriteOffRequest, WriteOffResponse, config_service_server::ConfigService, ledger_service_server::LedgerService,
 };
 
-use crate::{admin::Admin, error::Error, status::status};
+use crate::{admin::Admin, error::Error, status::status, wait};
 
 /// What most calls may take.
 const CALL: Duration = Duration::from_secs(60);
@@ -63,8 +63,8 @@ impl ConfigService for Services {
         within(CALL, self.0.status()).await
     }
 
-    async fn wait_applied(&self, _: Request<WaitAppliedRequest>) -> Result<Response<WaitAppliedResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn wait_applied(&self, request: Request<WaitAppliedRequest>) -> Result<Response<WaitAppliedResponse>, Status> {
+        within(wait::LONGEST + CALL, self.0.wait_applied(request.get_ref())).await
     }
 
     async fn health(&self, request: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {

@@ -12,9 +12,9 @@ use waybill_proto::admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, Ch
 use crate::{
     backend::Backend,
     command::ApplyArgs,
-    error::Error,
+    error::{Error, Exit},
     show::{Report, message},
-    sources,
+    sources, wait,
 };
 
 /// Most documents of one atomic change set; more are applied in sets.
@@ -40,7 +40,13 @@ pub async fn apply(args: &ApplyArgs, backend: &dyn Backend) -> Result<Report, Er
     if !response.unfinished.is_empty() {
         writeln!(note, "waybill: {}. Applying the same again does what is left", response.unfinished).unwrap_or_default();
     }
-    Ok(Report::of(out).with_note(note).refused_if(!response.unfinished.is_empty()))
+    let mut exit = if response.unfinished.is_empty() { Exit::Done } else { Exit::Refused };
+    if let Some(seconds) = args.wait {
+        let (waited, end) = wait::wait(&response, seconds, backend).await?;
+        note += &waited;
+        exit = if exit == Exit::Done { end } else { exit };
+    }
+    Ok(Report { out, note, exit })
 }
 
 fn request(documents: &[Document], dry_run: bool) -> ApplyChangeSetRequest {

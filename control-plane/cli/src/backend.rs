@@ -6,8 +6,8 @@ use tonic::Status;
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
     EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
-    WriteOffResponse,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
+    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 
 /// An answer to come.
@@ -21,10 +21,12 @@ pub trait Backend: Send + Sync {
     fn get(&self, request: GetRequest) -> Answer<'_, GetResponse>;
     /// A page of resources.
     fn list(&self, request: ListRequest) -> Answer<'_, ListResponse>;
-    /// Revision, proxies, ledger.
+    /// Revision, replicas, proxies, ledger.
     fn status(&self) -> Answer<'_, StatusResponse>;
     /// The health of endpoints.
     fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse>;
+    /// Waits until the fleet has applied a revision.
+    fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse>;
     /// The attempts of a request.
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse>;
     /// Balances of accounts.

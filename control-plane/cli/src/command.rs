@@ -29,7 +29,7 @@ pub enum Command {
     Get(GetArgs),
     /// List the resources of a kind.
     List(ListArgs),
-    /// Show the revision, what each proxy has applied, and the ledger's state.
+    /// Show the revision, the replicas, what each proxy has applied, and the ledger's state.
     Status(StatusArgs),
     /// Show what the fleet knows of the endpoints' health, and why.
     Health(HealthArgs),
@@ -52,6 +52,17 @@ pub struct ApplyArgs {
     /// Validate and show what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait until every connected proxy has applied it, at most so many seconds [default: 30]; fails if one refuses.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30",
+        conflicts_with = "dry_run",
+        value_parser = clap::value_parser!(u64).range(1..=600)
+    )]
+    pub wait: Option<u64>,
     #[command(flatten)]
     pub connection: Connection,
 }

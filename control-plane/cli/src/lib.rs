@@ -4,6 +4,7 @@
 //! - `command`: [`Command`], what is typed. `run`: [`run`], from there to an exit code.
 //! - `backend`: [`Backend`], whoever answers: `remote` over gRPC, or the same service in this process.
 //! - `apply`, `keys`, `read`, `ledger`, `explain`, `status`, `health`: the verbs; each turns answers into text.
+//! - `wait`: what became of a change in the fleet.
 //! - `sources`: files and folders. `show`: tables, JSON, YAML, times and amounts. `error`: [`Error`], [`Exit`].
 //!
 //! # Invariants
@@ -25,6 +26,7 @@ mod run;
 mod show;
 mod sources;
 mod status;
+mod wait;
 
 pub use backend::{Answer, Backend};
 pub use command::{Command, Connection, LedgerArgs};

@@ -15,8 +15,8 @@ use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
     EventsRequest, ExplainRequest, ExplainResponse, GapsRequest, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse,
     ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeRequest, RecomputeResponse, StatusRequest, StatusResponse,
-    VerifyRequest, VerifyResponse, WriteOffRequest, WriteOffResponse, config_service_client::ConfigServiceClient,
-    ledger_service_client::LedgerServiceClient,
+    VerifyRequest, VerifyResponse, WaitAppliedRequest, WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
+    config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
 };
 
 use crate::{
@@ -131,6 +131,10 @@ impl Backend for Remote {
 
     fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse> {
         unary!(self, config.health, request)
+    }
+
+    fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
+        unary!(self, config.wait_applied, request)
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

@@ -96,6 +96,13 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, numbers: &[usize]) -> Stri
     format!("{}\n", lines.join("\n"))
 }
 
+/// `512 B`, `4.0 KiB`, `7.9 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(size, _)| count >= *size);
+    unit.map_or_else(|| format!("{count} B"), |(size, name)| format!("{}.{} {name}", count / size, count % size * 10 / size))
+}
+
 /// `2026-11-24 07:04:23.123Z`; a dash for no time.
 pub fn time_us(unix_us: i64) -> String {
     let layout = format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");

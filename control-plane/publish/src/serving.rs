@@ -182,6 +182,11 @@ impl Serving<'_> {
                 }
                 Action::Count(counted) => counts = Some(counted),
                 Action::Spool(report) => spool = Some(report),
+                Action::Differs { revision } => {
+                    self.shared.figures.hash_differences.fetch_add(1, Ordering::Relaxed);
+                    let proxy = self.outbox.proxy.as_deref().unwrap_or_default();
+                    tracing::error!(proxy, revision, "a proxy holds something else than its revision says; it is being repaired");
+                }
                 Action::Close(reason) => refusal = Some(reason),
             }
         }

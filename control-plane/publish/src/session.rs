@@ -19,6 +19,9 @@ pub const HEARTBEAT_MS: u64 = 5_000;
 /// A peer that was not heard for this long is gone: three heartbeats missed.
 pub const SILENCE_MS: u64 = 3 * HEARTBEAT_MS;
 
+/// A heartbeat says what the proxy should hold about this often, milliseconds.
+pub const AUDIT_MS: u64 = 60_000;
+
 /// The version of `model.v1` that this build writes.
 pub const SCHEMA: u32 = 1;
 
@@ -97,6 +100,11 @@ pub enum Action {
     Count(HealthCounts),
     /// The proxy's spool, as it is now.
     Spool(SpoolReport),
+    /// The proxy holds something else than is believed here: an alarm. It is told what is believed, and answers by shards.
+    Differs {
+        /// The revision.
+        revision: u64,
+    },
     /// End the session.
     Close(Refusal),
 }
@@ -114,6 +122,9 @@ pub struct Session {
     heard_ms: u64,
     sent_ms: u64,
     opened_ms: u64,
+    audited_ms: u64,
+    /// What is believed has to be said now.
+    doubted: bool,
     stage: Stage,
 }
 
@@ -168,7 +179,7 @@ impl Session {
     /// A session with a proxy that has not said anything yet.
     #[must_use]
     pub const fn new(now_ms: u64) -> Self {
-        Self { heard_ms: now_ms, sent_ms: now_ms, opened_ms: now_ms, stage: Stage::Opened }
+        Self { heard_ms: now_ms, sent_ms: now_ms, opened_ms: now_ms, audited_ms: now_ms, doubted: false, stage: Stage::Opened }
     }
 
     /// The proxy as far as it is known: `None` before its Hello.
@@ -183,8 +194,9 @@ impl Session {
     /// When the next tick is due.
     #[must_use]
     pub const fn due_ms(&self) -> u64 {
-        let (beat, silence) = (self.sent_ms + HEARTBEAT_MS, self.heard_ms + SILENCE_MS);
-        if beat < silence { beat } else { silence }
+        let (beat, silence, audit) = (self.sent_ms + HEARTBEAT_MS, self.heard_ms + SILENCE_MS, self.audited_ms + AUDIT_MS);
+        let first = if beat < silence { beat } else { silence };
+        if first < audit { first } else { audit }
     }
 
     /// Takes an event. `now` is the newest publication, `now_ms` a clock that never goes back.
@@ -214,11 +226,25 @@ impl Session {
         if now_ms >= self.heard_ms + SILENCE_MS {
             return Err(Refusal::Silent);
         }
-        if !actions.iter().any(Action::is_sent) && now_ms >= self.sent_ms + HEARTBEAT_MS {
-            let elapsed_ms = now_ms - self.opened_ms;
-            actions.push(Action::Heartbeat(Heartbeat { elapsed_ms, ..Heartbeat::default() }));
-        }
+        self.beat(now_ms, actions);
         Ok(())
+    }
+
+    /// Says that this side lives, and now and then what it believes that the other holds.
+    fn beat(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let audit = std::mem::take(&mut self.doubted) || now_ms >= self.audited_ms + AUDIT_MS;
+        if audit {
+            self.audited_ms = now_ms;
+        }
+        let held = match &self.stage {
+            Stage::Greeted(peer) if audit && peer.pushed.is_none() => Some(&peer.held),
+            _ => None,
+        };
+        let quiet = !actions.iter().any(Action::is_sent) && now_ms >= self.sent_ms + HEARTBEAT_MS;
+        if quiet || held.is_some() {
+            let (revision, root_hash) = held.map(|held| (held.revision, held.root.to_vec().into())).unwrap_or_default();
+            actions.push(Action::Heartbeat(Heartbeat { elapsed_ms: now_ms - self.opened_ms, revision, root_hash }));
+        }
     }
 
     fn receive(&mut self, request: ConnectRequest, now: &Publication, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Refusal> {
@@ -239,8 +265,15 @@ impl Session {
                 actions.push(Action::Spool(report));
                 Ok(())
             }
+            (Stage::Greeted(peer), Some(Message::Heartbeat(heartbeat))) => {
+                if peer.differs(&heartbeat) {
+                    self.doubted = true;
+                    actions.push(Action::Differs { revision: heartbeat.revision });
+                }
+                Ok(())
+            }
             // A message that this build does not know is a newer build's; the schema range says what must be understood.
-            (Stage::Greeted(_), Some(Message::Heartbeat(_)) | None) => Ok(()),
+            (Stage::Greeted(_), None) => Ok(()),
             (Stage::Closed, _) => Err(Refusal::Closed),
         }
     }
@@ -303,23 +336,30 @@ impl Peer {
         Ok(Some(Push::new(self.nonce, delta, *now.root())))
     }
 
+    /// What the proxy says that it holds is not what is believed here, though both mean the same revision.
+    fn differs(&self, heartbeat: &Heartbeat) -> bool {
+        let comparable = self.pushed.is_none() && heartbeat.revision == self.held.revision;
+        comparable && hash_of(&heartbeat.root_hash).is_some_and(|said| said != self.held.root)
+    }
+
     fn report(&mut self, report: Report) -> Result<(), Refusal> {
         self.member.applied.deny_epoch = self.member.applied.deny_epoch.max(report.deny_epoch);
         // A proxy that saw a number that was never sent asks for a resync under it.
         let answers = |pushed: &mut Pushed| pushed.nonce == report.nonce || (report.resync && report.nonce > pushed.nonce);
+        let root = hash_of(&report.root_hash).unwrap_or_default();
         let Some(pushed) = self.pushed.take_if(answers) else {
-            if report.nonce == 0 && !report.resync {
+            if report.nonce == 0 && report.resync && self.pushed.is_none() {
+                // It holds something else than this side believes, and says what.
+                self.resynced(report.applied_revision)?;
+                self.held = Held { revision: report.applied_revision, content: shards(&report.shards, &root), root };
+            } else if report.nonce == 0 && !report.resync {
                 self.member.applied.verdicts(report);
             }
             return Ok(());
         };
-        let root = hash_of(&report.root_hash).unwrap_or_default();
         let reached = report.applied_revision == pushed.revision;
         if report.resync || (reached && root != pushed.root) {
-            self.resyncs += 1;
-            if self.resyncs >= MAX_RESYNCS {
-                return Err(Refusal::Diverged { revision: pushed.revision });
-            }
+            self.resynced(pushed.revision)?;
             self.held = Held { revision: report.applied_revision, content: shards(&report.shards, &root), root };
             return Ok(());
         }
@@ -331,6 +371,11 @@ impl Peer {
         }
         self.member.applied.verdicts(report);
         Ok(())
+    }
+
+    const fn resynced(&mut self, revision: u64) -> Result<(), Refusal> {
+        self.resyncs += 1;
+        if self.resyncs >= MAX_RESYNCS { Err(Refusal::Diverged { revision }) } else { Ok(()) }
     }
 }
 

@@ -21,7 +21,7 @@ const VERSION: u8 = 1;
 const HASH_AT: usize = 24;
 
 /// Length of the header, bytes.
-pub const HEADER: usize = HASH_AT + 32;
+pub(crate) const HEADER: usize = HASH_AT + 32;
 
 /// Why a file is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -33,6 +33,7 @@ struct Shared {
     began: Instant,
     /// When it was last in step, milliseconds since `began`; below 0 = in an earlier life.
     fresh_ms: AtomicI64,
+    differences: AtomicU64,
 }
 
 impl Current {
@@ -45,6 +46,7 @@ impl Current {
             advised: ArcSwap::default(),
             began: Instant::now(),
             fresh_ms: AtomicI64::new(age_ms.saturating_neg().min(0)),
+            differences: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -80,6 +82,12 @@ impl Current {
         self.shared.advised.load()
     }
 
+    /// How often the control plane believed that something else is held under the revision in force. Should stay 0.
+    #[must_use]
+    pub fn hash_differences(&self) -> u64 {
+        self.shared.differences.load(Ordering::Relaxed)
+    }
+
     /// There is a configuration to serve by.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -112,6 +120,10 @@ impl Current {
 
     pub(crate) fn advise(&self, advised: Advised) {
         self.shared.advised.store(Arc::new(advised));
+    }
+
+    pub(crate) fn differed(&self) {
+        self.shared.differences.fetch_add(1, Ordering::Relaxed);
     }
 
     /// In step now, or not any more since this moment.

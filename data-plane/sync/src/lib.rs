@@ -36,7 +36,7 @@ mod adopt;
 mod advised;
 mod backoff;
 mod change;
-mod container;
+pub mod container;
 mod current;
 mod folder;
 mod guard;

@@ -25,6 +25,9 @@ pub const HEARTBEAT_MS: u64 = 5_000;
 /// A peer that was not heard for this long is gone: three heartbeats missed.
 pub const SILENCE_MS: u64 = 3 * HEARTBEAT_MS;
 
+/// A heartbeat says what is held about this often, milliseconds.
+pub const AUDIT_MS: u64 = 60_000;
+
 /// The version of `model.v1` that this build reads.
 pub const SCHEMA: u32 = 1;
 
@@ -99,6 +102,11 @@ pub enum Action {
     KeepOverlay(Overlay),
     /// Follow this until it expires.
     Advise(Advice),
+    /// The control plane believes that something else is held, though both mean the same revision: an alarm. A resync is asked for.
+    Differs {
+        /// The revision.
+        revision: u64,
+    },
     /// End the stream.
     Close(Lost),
 }
@@ -145,6 +153,7 @@ struct Stream {
     opened_ms: u64,
     heard_ms: u64,
     sent_ms: u64,
+    audited_ms: u64,
     change: Option<Change>,
     /// Changes up to this number are done with.
     closed: u64,
@@ -203,7 +212,8 @@ impl Subscriber {
     /// When the next tick is due; `None` without a stream.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
-        self.stream.as_ref().map(|stream| (stream.sent_ms + HEARTBEAT_MS).min(stream.heard_ms + SILENCE_MS))
+        let due = |stream: &Stream| (stream.sent_ms + HEARTBEAT_MS).min(stream.heard_ms + SILENCE_MS).min(stream.audited_ms + AUDIT_MS);
+        self.stream.as_ref().map(due)
     }
 
     /// Takes an event. `now_ms` is a clock that never goes back.
@@ -251,7 +261,15 @@ impl Subscriber {
 
     fn open(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         self.orphan_compiling();
-        self.stream = Some(Stream { opened_ms: now_ms, heard_ms: now_ms, sent_ms: now_ms, change: None, closed: 0, answer: None });
+        self.stream = Some(Stream {
+            opened_ms: now_ms,
+            heard_ms: now_ms,
+            sent_ms: now_ms,
+            audited_ms: now_ms,
+            change: None,
+            closed: 0,
+            answer: None,
+        });
         let hello = words::hello(&self.identity, self.held.desired(), &self.overlay, self.stored_epoch);
         actions.push(send(connect_request::Message::Hello(hello)));
         // What is in force from an earlier stream or life has verdicts too, and nobody there knows them.
@@ -269,7 +287,11 @@ impl Subscriber {
                 actions.push(Action::Advise(advice));
                 return Ok(());
             }
-            Some(Message::Heartbeat(_)) | None => return Ok(()),
+            Some(Message::Heartbeat(heartbeat)) => {
+                self.audit(&heartbeat, actions);
+                return Ok(());
+            }
+            None => return Ok(()),
             Some(Message::Commit(commit)) if self.is_closed(commit.nonce) => {
                 self.answer_again(commit.nonce, actions);
                 return Ok(());
@@ -393,18 +415,38 @@ impl Subscriber {
         Ok(())
     }
 
-    fn beat(&self, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Lost> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+    /// Says that this side lives, and now and then what it holds.
+    fn beat(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Lost> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         if now_ms >= stream.heard_ms + SILENCE_MS {
             return Err(Lost::Silent);
         }
-        if now_ms >= stream.sent_ms + HEARTBEAT_MS && !actions.iter().any(|action| matches!(action, Action::Send(_))) {
-            actions.push(send(connect_request::Message::Heartbeat(Heartbeat {
-                elapsed_ms: now_ms - stream.opened_ms,
-                ..Heartbeat::default()
-            })));
+        let audit = now_ms >= stream.audited_ms + AUDIT_MS;
+        if audit {
+            stream.audited_ms = now_ms;
+        }
+        let elapsed_ms = now_ms - stream.opened_ms;
+        let quiet = now_ms >= stream.sent_ms + HEARTBEAT_MS && !actions.iter().any(|action| matches!(action, Action::Send(_)));
+        let settled = stream.change.is_none() && self.compiling.is_none();
+        if audit && settled {
+            let desired = self.held.desired();
+            let (revision, root_hash) = (desired.revision(), desired.root_hash().to_vec().into());
+            actions.push(send(connect_request::Message::Heartbeat(Heartbeat { elapsed_ms, revision, root_hash })));
+        } else if quiet {
+            actions.push(send(connect_request::Message::Heartbeat(Heartbeat { elapsed_ms, ..Heartbeat::default() })));
         }
         Ok(())
+    }
+
+    /// Compares what the control plane believes to be held with what is. A change that is under way makes both right.
+    fn audit(&self, heartbeat: &Heartbeat, actions: &mut Vec<Action>) {
+        let settled = self.compiling.is_none() && self.stream.as_ref().is_some_and(|stream| stream.change.is_none());
+        let desired = self.held.desired();
+        let comparable = settled && !heartbeat.root_hash.is_empty() && heartbeat.revision == desired.revision();
+        if comparable && heartbeat.root_hash[..] != desired.root_hash()[..] {
+            actions.push(Action::Differs { revision: desired.revision() });
+            actions.push(send_report(Report { resync: true, shards: shards(desired), ..self.report(0) }));
+        }
     }
 
     /// The outcome of a commit whose stream is gone is taken, and answered by the next Hello.

@@ -284,6 +284,10 @@ impl Sync {
                     self.keeper.keep_overlay(overlay);
                 }
                 Action::KeepOverlay(overlay) => self.keeper.keep_overlay(overlay),
+                Action::Differs { revision } => {
+                    tracing::error!(revision, "what is held is not what the control plane believes; asking for a repair");
+                    self.current.differed();
+                }
                 Action::Advise(advice) => self.current.advise(Advised::new(advice, std::time::Instant::now())),
                 Action::Close(reason) => lost = Some(reason),
             }

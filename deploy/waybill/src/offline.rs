@@ -10,8 +10,8 @@ use waybill_cli::{Answer, Backend};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
     EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
-    WriteOffResponse,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
+    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 use waybill_store::{MonotonicClock, Sqlite};
 
@@ -79,6 +79,10 @@ impl Backend for Offline {
 
     fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse> {
         answered(async move { self.admin.health(&request).await })
+    }
+
+    fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
+        answered(async move { self.admin.wait_applied(&request).await })
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

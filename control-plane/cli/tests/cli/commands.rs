@@ -5,7 +5,10 @@ use std::fs;
 use serde_json::Value;
 use waybill_cli::{Error, Exit};
 use waybill_proto::{
-    admin::v1::{ApplyChangeSetResponse, EventRow, GeneratedKey, GetResponse, ListResponse, RecomputeResponse, VerifyResponse, Violation},
+    admin::v1::{
+        ApplyChangeSetResponse, EventRow, GeneratedKey, GetResponse, ListResponse, ProxyStatus, RecomputeResponse, VerifyResponse,
+        Violation, WaitAppliedResponse,
+    },
     model::v1::{ApiKey, Metadata, PriceBook, PriceEntry, Rate, Resource, resource::Spec},
     usage::v1::{Event, Kind},
 };
@@ -38,6 +41,34 @@ fn documents_of_a_folder_are_applied_as_one_change_set_and_many_as_several() {
     assert_eq!((names, applied[0].dry_run, applied[0].in_sets), (vec!["a1", "a2", "b", "c"], true, false));
     assert_eq!((applied[1].upserts.len(), applied[1].dry_run, applied[1].in_sets), (55, false, true));
     assert!(applied.iter().all(|request| request.faults_in_answer));
+}
+
+#[test]
+fn an_apply_that_waits_asks_for_its_revision_and_ends_as_the_fleet_says() {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    fs::write(file.path(), "apiVersion: waybill/v1\nkind: Org\nmetadata: { name: a }\nspec: {}\n").expect("written");
+    let path = file.path().display().to_string();
+    let behind = ProxyStatus { proxy: "p-1".to_owned(), connected: true, applied_revision: 8, ..ProxyStatus::default() };
+    // What is typed, what is asked (milliseconds), the revision that was made, how it ends.
+    let rows: [(&str, Option<u64>, u64, Exit); 4] = [
+        ("--wait", Some(30_000), 8, Exit::Done),
+        ("--wait=5", Some(5_000), 9, Exit::Unreachable),
+        ("--output=json", None, 9, Exit::Done),
+        ("--wait=600", Some(600_000), 7, Exit::Done),
+    ];
+    for (word, timeout_ms, revision, exit) in rows {
+        let fake = Fake {
+            apply: ApplyChangeSetResponse { revision, ..ApplyChangeSetResponse::default() },
+            wait: WaitAppliedResponse { proxies: vec![behind.clone()], ..WaitAppliedResponse::default() },
+            ..Fake::default()
+        };
+        let report = run(&fake, &["apply", "-f", &path, word]).expect("applied");
+        let asked: Vec<(u64, u64)> = fake.waited.lock().expect("waited").iter().map(|asked| (asked.revision, asked.timeout_ms)).collect();
+        assert_eq!((asked, report.exit), (timeout_ms.map(|ms| (revision, ms)).into_iter().collect(), exit), "{word}: {}", report.note);
+    }
+    for words in [["--wait", "--dry-run"], ["--wait=0", "-o=json"], ["--wait=601", "-o=json"]] {
+        assert!(matches!(run(&Fake::default(), &[&["apply", "-f", &path][..], &words].concat()), Err(Error::Usage(_))), "{words:?}");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use waybill_cli::{Answer, Backend, Command, Error, Report, execute};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
     EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WriteOffRequest,
-    WriteOffResponse,
+    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
+    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub struct Fake {
     pub pages: Mutex<Vec<ListResponse>>,
     pub status: StatusResponse,
     pub health: HealthResponse,
+    pub wait: WaitAppliedResponse,
+    pub waited: Mutex<Vec<WaitAppliedRequest>>,
     pub explain: Option<ExplainResponse>,
     pub balances: BalancesResponse,
     /// All events, oldest first, at positions from 1.
@@ -59,6 +61,11 @@ impl Backend for Fake {
         let rows = self.health.endpoints.iter();
         let endpoints = rows.filter(|row| request.name.is_empty() || row.endpoint == request.name || row.model == request.name);
         now(Ok(HealthResponse { endpoints: endpoints.cloned().collect() }))
+    }
+
+    fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
+        self.waited.lock().expect("waited").push(request);
+        now(Ok(self.wait.clone()))
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

@@ -4,7 +4,7 @@ use waybill_proto::{
     admin::v1::{
         ApplyChangeSetResponse, Balance, BalancesResponse, Change, EndpointHealthRow, EventRow, ExplainResponse, FieldChange, Gap,
         GapsResponse, GeneratedKey, HealthResponse, LedgerStatus, ProxyStatus, QuarantineResponse, QuarantinedRow, RefusalRow,
-        StatusResponse, WriteOffRequest, change::Action,
+        ReplicaStatus, StatusResponse, WriteOffRequest, change::Action,
     },
     sync::v1::{ClassCount, EndpointHealth, ErrorClass, Verdict},
     usage::v1::{Attempt, Candidate, Decision, Event, Kind, Lane, Line, Reason, Source},
@@ -228,6 +228,7 @@ fn the_status_names_every_proxy_and_its_verdicts() {
         message: "the secret is not to be had".to_owned(),
         ..Verdict::default()
     };
+    let whole = Verdict { generation: 7, message: "it ended two processes within seconds".to_owned(), ..Verdict::default() };
     let proxy = |name: &str, connected, applied_revision, stale_seconds| ProxyStatus {
         proxy: name.to_owned(),
         build: "0.1.0".to_owned(),
@@ -238,10 +239,23 @@ fn the_status_names_every_proxy_and_its_verdicts() {
     };
     let ledger = LedgerStatus { events: 12, orphaned_open: 1, spool_bytes: 4_096, lag_events: 2, quarantined: 0, gap_oldest_seconds: 75 };
     let status = StatusResponse {
-        replicas: Vec::new(),
+        replicas: vec![
+            ReplicaStatus { replica: "c-1".to_owned(), build: "0.1.0".to_owned(), revision: 7, error: String::new() },
+            ReplicaStatus { replica: "c-2".to_owned(), error: "no answer within 1 s".to_owned(), ..ReplicaStatus::default() },
+        ],
         revision: 7,
         build: "0.1.0".to_owned(),
-        proxies: vec![ProxyStatus { warnings: vec![verdict], ..proxy("p-1", true, 7, 0) }, proxy("p-2", false, 6, 75)],
+        proxies: vec![
+            ProxyStatus {
+                warnings: vec![verdict],
+                replica: "c-1".to_owned(),
+                spool_bytes: 4_300_000,
+                spool_bound_bytes: 8 << 30,
+                waiting_events: 12,
+                ..proxy("p-1", true, 7, 0)
+            },
+            ProxyStatus { rejected: vec![whole], unbilled_requests: 3, ..proxy("p-2", false, 6, 75) },
+        ],
         ledger: Some(ledger),
     };
     check(&run(&Fake { status, ..Fake::default() }, &["status"]).expect("shown").out, include_str!("golden/status.txt"));

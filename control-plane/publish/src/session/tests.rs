@@ -328,3 +328,38 @@ fn whatever_is_lost_the_proxy_comes_to_the_head() {
         assert_eq!(proxy.world.revision(), now.revision(), "seed {seed}");
     }
 }
+
+#[test]
+fn hashes_are_compared_once_a_minute_and_a_difference_is_told_and_repaired_by_shards() {
+    let now = first(4, vec![org("a", "1"), org("b", "1")]);
+    let wrong = World::new(4, [org("a", "9"), org("b", "1")]);
+    let mut session = Session::new(0);
+    assert!(pushed(greet(&mut session, hello(now.world()), &now)).is_none());
+    let beats = |actions: &[Action]| -> Vec<(u64, Vec<u8>)> {
+        let beat = |action: &Action| match action {
+            Action::Heartbeat(heartbeat) => Some((heartbeat.revision, heartbeat.root_hash.to_vec())),
+            _ => None,
+        };
+        actions.iter().filter_map(beat).collect()
+    };
+    let root = now.root().to_vec();
+    let said_of = |world: &World| {
+        said(connect_request::Message::Heartbeat(Heartbeat {
+            revision: world.revision(),
+            root_hash: world.root_hash().to_vec().into(),
+            ..Heartbeat::default()
+        }))
+    };
+    // The proxy's audit agrees: nothing is said of it.
+    let agreed = session.on(said_of(now.world()), &now, AUDIT_MS - 1);
+    assert!(!agreed.iter().any(|action| matches!(action, Action::Differs { .. })), "{agreed:?}");
+    assert_eq!(beats(&session.on(said(connect_request::Message::Heartbeat(Heartbeat::default())), &now, AUDIT_MS)), [(4, root.clone())]);
+    // It does not: what is believed is said at once, and what the proxy answers is repaired.
+    let differs = session.on(said_of(&wrong), &now, AUDIT_MS + 1);
+    assert!(differs.iter().any(|action| matches!(action, Action::Differs { revision: 4 })), "{differs:?}");
+    assert_eq!(beats(&differs), [(4, root)]);
+    let resync = Report { resync: true, shards: hello(&wrong).shards, ..report(0, &wrong) };
+    let sent = delta(session.on(said(connect_request::Message::Report(resync)), &now, AUDIT_MS + 2)).unwrap();
+    assert_eq!((sent.replace.len(), sent.puts.len()), (1, 1));
+    assert_eq!(content(&wrong.apply(&sent)), content(now.world()));
+}

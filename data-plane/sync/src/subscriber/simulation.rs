@@ -107,6 +107,7 @@ impl Node {
                         self.overlay_disk = Some(container::overlay(&overlay));
                     }
                     Action::Close(_) => self.hang_up(),
+                    Action::Differs { revision } => panic!("seed {seed}: a difference at revision {revision}"),
                     Action::Advise(_) => unreachable!("nobody advises here"),
                     Action::Compile(_) => unreachable!("run() compiles"),
                 }

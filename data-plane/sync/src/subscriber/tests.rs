@@ -207,3 +207,39 @@ fn heartbeats_go_out_every_five_seconds_and_three_missed_ones_end_the_stream() {
     }
     assert_eq!(log, [(5_000, true), (10_000, true), (15_000, false)]);
 }
+
+#[test]
+fn hashes_are_compared_once_a_minute_and_a_difference_asks_for_shards() {
+    let world = World::new(5, [org("a", "1")]);
+    let mut subscriber = fresh();
+    run(&mut subscriber, Event::Opened, 0);
+    for message in whole(1, &world) {
+        run(&mut subscriber, heard(message), 1);
+    }
+    let root = world.root_hash().to_vec();
+    let beat = |revision, root: &[u8]| {
+        heard(connect_response::Message::Heartbeat(Heartbeat { revision, root_hash: root.to_vec().into(), ..Heartbeat::default() }))
+    };
+    // What the control plane believes: alike, nothing, of another revision, otherwise.
+    let rows = [(5, root.clone(), false), (0, vec![], false), (4, vec![7; 16], false), (5, vec![7; 16], true)];
+    for (revision, root, differs) in rows {
+        let actions = run(&mut subscriber, beat(revision, &root), 2);
+        let alarm = actions.iter().any(|action| matches!(action, Action::Differs { revision: 5 }));
+        let asked = reports(&actions).iter().any(|report| report.resync && report.nonce == 0 && report.shards.len() == 1);
+        assert_eq!((alarm, asked), (differs, differs), "{revision} {root:?}: {actions:?}");
+    }
+    // And what it says itself, once a minute.
+    subscriber.on(beat(0, &[]), AUDIT_MS - 1);
+    let said: Vec<_> = subscriber
+        .on(Event::Tick, AUDIT_MS)
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Send(ConnectRequest { message: Some(connect_request::Message::Heartbeat(beat)) }) => {
+                Some((beat.revision, beat.root_hash))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [(5, root.into())]);
+    assert!(subscriber.due_ms().unwrap() > AUDIT_MS);
+}
