@@ -118,6 +118,8 @@ fn judge_store(error: &waybill_store::Error) -> Answer {
         Store::TooManyOperations { .. } | Store::RequestTooLarge { .. } => answer(Code::InvalidArgument, "change_set_too_large"),
         Store::Unavailable { .. } => again(Code::Unavailable, "store_unavailable", LATER),
         Store::Corrupt { .. } => answer(Code::DataLoss, "store_damaged"),
+        Store::Full { .. } => answer(Code::ResourceExhausted, "store_full"),
+        Store::Refused { .. } => answer(Code::FailedPrecondition, "store_refused"),
         _ => answer(Code::Internal, "store_failed"),
     }
 }
@@ -166,6 +168,8 @@ mod tests {
                 "change_set_too_large",
                 false,
             ),
+            (Error::Store(waybill_store::Error::Full { what: "x".to_owned() }), Code::ResourceExhausted, "store_full", false),
+            (Error::Store(waybill_store::Error::Refused { what: "x".to_owned() }), Code::FailedPrecondition, "store_refused", false),
             (Error::Store(waybill_store::Error::Corrupt { what: "x".to_owned() }), Code::DataLoss, "store_damaged", false),
             (Error::Ledger(waybill_billing::Error::Damaged("x".to_owned())), Code::DataLoss, "ledger_damaged", false),
             (Error::Adjustment(Refusal::Unknown(attempt)), Code::NotFound, "not_found", false),

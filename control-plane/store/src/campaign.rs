@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::{Candidacy, Election, Error, Leadership, Store};
 
@@ -71,11 +71,19 @@ where
     async fn round(&mut self, stop: impl Future<Output = ()> + Send) -> bool {
         let mut stop = pin!(stop);
         let begun = Instant::now();
-        let election = tokio::select! {
+        let (store, candidacy) = (Arc::clone(&self.store), self.candidacy.clone());
+        let mut election = store.lead(&candidacy);
+        let decided = tokio::select! {
             biased;
-            // An election that is cut short can have been won; that term ends by itself.
-            () = &mut stop => return true,
-            election = self.store.lead(&self.candidacy) => election,
+            () = &mut stop => None,
+            decided = &mut election => Some(decided),
+        };
+        let Some(election) = decided else {
+            // What is won by then is not kept.
+            if let Ok(Ok(Election::Won(leadership))) = timeout(candidacy.ttl, election).await {
+                give_up(&*store, leadership, true).await;
+            }
+            return true;
         };
         match election {
             Ok(Election::Won(leadership)) => {
@@ -111,14 +119,8 @@ where
             tracing::warn!(%job, term = %leadership.created, why = %why, "leads the job no longer");
             return false;
         }
-        // A store that cannot be reached now lets the term run out.
-        let deadline = Instant::now() + leadership.ttl;
         let stopped = matches!(end, End::Stopped);
-        match timeout_at(deadline, self.store.resign(leadership)).await {
-            Ok(Ok(())) => tracing::info!(%job, stopped, "has given the job up"),
-            Ok(Err(error)) => tracing::warn!(%job, stopped, %error, "could not give the job up; it falls free by itself"),
-            Err(_) => tracing::warn!(%job, stopped, "could not give the job up in time; it falls free by itself"),
-        }
+        give_up(&*self.store, leadership, stopped).await;
         stopped
     }
 
@@ -128,6 +130,16 @@ where
         let step = self.candidacy.ttl / TRIES;
         let seed = blake3::hash(&[&self.candidacy.holder[..], &self.tries.to_le_bytes()].concat());
         step * 3 / 4 + step / 2 * u32::from(seed.as_bytes()[0]) / 255
+    }
+}
+
+/// Makes room for the next. A store that cannot be reached now lets the term run out.
+async fn give_up(store: &dyn Store, leadership: Leadership, stopped: bool) {
+    let (job, ttl) = (leadership.key.clone(), leadership.ttl);
+    match timeout(ttl, store.resign(leadership)).await {
+        Ok(Ok(())) => tracing::info!(%job, stopped, "has given the job up"),
+        Ok(Err(error)) => tracing::warn!(%job, stopped, %error, "could not give the job up; it falls free by itself"),
+        Err(_) => tracing::warn!(%job, stopped, "could not give the job up in time; it falls free by itself"),
     }
 }
 

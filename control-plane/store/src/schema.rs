@@ -12,6 +12,9 @@ use crate::{Compare, Entry, Error, Operation, Position, Read, Store, Transaction
 /// The schema that this build writes.
 pub const SCHEMA: u32 = 1;
 
+/// The schema of a store that bears no mark.
+const FIRST: u32 = 1;
+
 /// Entries read at once.
 const PAGE: std::num::NonZeroU32 = std::num::NonZeroU32::new(500).unwrap();
 
@@ -37,7 +40,7 @@ pub struct Migrated {
 /// [`Error::OlderSchema`]. A store without a mark is empty, or of the first schema.
 pub async fn check_schema(store: &dyn Store) -> Result<(), Error> {
     let (found, _) = read(store).await?;
-    judge(found.unwrap_or(SCHEMA.min(1)), SCHEMA)
+    judge(found.unwrap_or(FIRST), SCHEMA)
 }
 
 /// Brings a store to the schema of this build and marks it so. Doing it twice is harmless, and so
@@ -47,12 +50,12 @@ pub async fn migrate(store: &dyn Store) -> Result<Migrated, Error> {
 }
 
 async fn migrate_to(store: &dyn Store, steps: &[Step]) -> Result<Migrated, Error> {
-    let to = u32::try_from(steps.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let to = u32::try_from(steps.len()).unwrap_or(u32::MAX).saturating_add(FIRST);
     let (from, modified) = read(store).await?;
-    let found = from.unwrap_or(1);
+    let found = from.unwrap_or(FIRST);
     judge(found, to)?;
     let mut rewritten = 0;
-    for step in steps.iter().skip(found.saturating_sub(1) as usize) {
+    for step in steps.iter().skip(found.saturating_sub(FIRST) as usize) {
         rewritten += rewrite(store, *step).await?;
     }
     if from != Some(to) {
@@ -62,7 +65,7 @@ async fn migrate_to(store: &dyn Store, steps: &[Step]) -> Result<Migrated, Error
 }
 
 fn judge(found: u32, supported: u32) -> Result<(), Error> {
-    let oldest = supported.saturating_sub(1).max(1);
+    let oldest = supported.saturating_sub(1).max(FIRST);
     if found > supported {
         return Err(Error::NewerSchema { found: i64::from(found), supported: i64::from(supported) });
     }
@@ -85,7 +88,7 @@ async fn mark(store: &dyn Store, schema: u32, before: Position) -> Result<(), Er
         })
         .await?;
     // Somebody else has marked it meanwhile; with what is the question.
-    if outcome.succeeded { Ok(()) } else { judge(read(store).await?.0.unwrap_or(1), schema) }
+    if outcome.succeeded { Ok(()) } else { judge(read(store).await?.0.unwrap_or(FIRST), schema) }
 }
 
 /// Rewrites what the step changes. A value that was written meanwhile is looked at again.
@@ -162,6 +165,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_is_marked_once_and_a_newer_one_is_refused() {
         let (store, _folder) = a_store().await;
+        assert_eq!(STEPS.len() + 1, SCHEMA as usize, "a step for each schema after the first");
         check_schema(&store).await.expect("an empty store");
         assert_eq!(migrate(&store).await.expect("a migration"), Migrated { from: None, to: 1, rewritten: 0 });
         let marked = store.get(&keys::schema()).await.expect("a read").entry;

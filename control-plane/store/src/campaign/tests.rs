@@ -16,6 +16,8 @@ struct Office {
     elections: AtomicU64,
     closed: AtomicBool,
     silent: AtomicBool,
+    /// Answers to candidates take a second.
+    slow: AtomicBool,
 }
 
 impl Office {
@@ -52,6 +54,9 @@ impl Store for Office {
     fn lead<'a>(&'a self, candidacy: &'a Candidacy) -> Answer<'a, Election> {
         Box::pin(async move {
             self.open().await?;
+            if self.slow.load(Ordering::Relaxed) {
+                pass(1).await;
+            }
             let mut term = self.term.lock().expect("the term");
             if let Some((_, entry, ends)) = &*term
                 && Instant::now() < *ends
@@ -167,6 +172,18 @@ async fn who_is_told_to_stop_makes_room_at_once() {
     assert_eq!(office.holder(), None);
     pass(4).await;
     assert_eq!(workplace.present(), ["second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_stop_while_an_election_is_on_does_not_keep_what_it_wins() {
+    let (office, workplace) = (Arc::new(Office::default()), Workplace::default());
+    office.slow.store(true, Ordering::Relaxed);
+    let (stop, first) = stand(&office, &workplace, "first");
+    sleep(Duration::from_millis(500)).await;
+    stop.send(()).expect("the first listens");
+    first.await.expect("the first ends");
+    assert_eq!((office.elections.load(Ordering::Relaxed), office.holder()), (1, None));
+    assert_eq!(workplace.came(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

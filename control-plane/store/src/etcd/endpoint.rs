@@ -13,8 +13,8 @@ use crate::Error;
 /// A connection that does not come about in this time counts as refused.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Pings that keep a connection, or find that it is dead. etcd ends connections that ping more
-/// often than every 5 s (`--grpc-keepalive-min-time`).
+/// Pings that find that a connection with something to wait for is dead. etcd ends connections
+/// that ping more often than every 5 s (`--grpc-keepalive-min-time`), or with nothing to wait for.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,7 +53,7 @@ impl Endpoint {
             .map_err(|error| unusable(&error))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
-            .keep_alive_while_idle(true)
+            .keep_alive_while_idle(false)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
         if let Some(tls) = &settings.tls {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::conformance::cluster;
-use crate::{Etcd, EtcdSettings};
+use crate::{Compare, Etcd, EtcdSettings, Key, Operation, Position, Relation, Target, Transaction, keys};
 use servers::{FAST, Servers};
 
 /// Connects as soon as the servers answer.
@@ -57,4 +57,35 @@ mod conformance {
     }
 
     crate::conformance_suite!(a_cluster, when there_is_a_cluster, histories 6);
+}
+
+#[test]
+fn only_what_cannot_land_twice_is_sent_again() {
+    let (head, other) = (keys::head(), keys::log(1));
+    let at = |key: &Key, position| Compare::unchanged(key.clone(), Position(position));
+    let put = |key: &Key| Operation::Put(key.clone(), "x".into());
+    let fence = Compare { key: head.clone(), target: Target::Created(Position(7)), relation: Relation::Equal };
+    let not = Compare { relation: Relation::NotEqual, ..at(&head, 7) };
+    let version = Compare { key: head.clone(), target: Target::Version(7), relation: Relation::Equal };
+    let rows = [
+        ("it puts what it compares by position", vec![at(&head, 7)], vec![put(&head), put(&other)], vec![], true),
+        (
+            "one guard is enough",
+            vec![Compare::absent(other.clone()), at(&head, 7)],
+            vec![put(&head)],
+            vec![Operation::Get(other.clone())],
+            true,
+        ),
+        ("no compare", vec![], vec![put(&head)], vec![], false),
+        ("the key may be deleted and be absent again", vec![Compare::absent(head.clone())], vec![put(&head)], vec![], false),
+        ("what it compares it does not put", vec![at(&other, 7)], vec![put(&head)], vec![], false),
+        ("a delete of what is not there changes nothing", vec![at(&head, 7)], vec![Operation::delete(&head)], vec![], false),
+        ("a fence holds as long as the term", vec![fence], vec![put(&head)], vec![], false),
+        ("another relation", vec![not], vec![put(&head)], vec![], false),
+        ("versions return", vec![version], vec![put(&head)], vec![], false),
+        ("the second time it would do the other branch", vec![at(&head, 7)], vec![put(&head)], vec![put(&other)], false),
+    ];
+    for (what, compares, then, otherwise, expected) in rows {
+        assert_eq!(super::lands_once(&Transaction { compares, then, otherwise }), expected, "{what}");
+    }
 }
