@@ -12,6 +12,7 @@
 //! - `postgres`: [`Postgres`], a cluster's ledger, any number of writers (feature `postgres`): the same files, and `access` (the URL), `migrate`
 //!   (the tables of `migrations/postgres`), `work` (one transaction, tried again).
 //! - `conformance`: the suite that every ledger passes (feature `conformance`).
+//! - `consume`: from Kafka into it, in builds for a cluster. `topics`: the topic's settings. `tail`: its records as text.
 //! - `waiting`: callers who wait for an event. `failpoint`: deaths for the kill tests. `error`: what can go wrong.
 //!
 //! # Invariants
@@ -39,6 +40,8 @@ mod audit;
 mod batch;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(feature = "kafka")]
+pub mod consume;
 mod contract;
 mod error;
 mod failpoint;
@@ -56,6 +59,10 @@ mod row;
 mod sequences;
 mod sqlite;
 mod status;
+#[cfg(feature = "kafka")]
+pub mod tail;
+#[cfg(feature = "kafka")]
+pub mod topics;
 mod usage;
 mod waiting;
 

@@ -4,6 +4,7 @@
 //! - `up`: all roles in one process. `configure`: what they start with. `running`: what the planes ask of one another.
 //! - `state`: the folder. `providers`: what is found to answer with. `pepper`: the store's keys are its own.
 //! - `consume`: from the spool to the ledger. `books`: what the proxy asks of the ledger. `ops`: health and metrics.
+//! - `kafka`: the operator's commands for the usage topic.
 //! - `offline`: the ledger's verbs on a state folder, while nothing runs on it.
 //! - `memory`: what the allocator keeps. `banner`, `ready`: what a start tells people and programs.
 
@@ -12,6 +13,8 @@ mod books;
 mod configure;
 mod consume;
 mod health;
+#[cfg(feature = "cluster")]
+mod kafka;
 mod memory;
 mod offline;
 mod ops;
@@ -41,6 +44,14 @@ struct Cli {
 enum Command {
     /// Runs every role in this process, on embedded stores.
     Up(Box<up::Up>),
+    /// The topic of usage records.
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Kafka(kafka::Kafka),
+    /// The records on the topic.
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Usage(kafka::Usage),
     #[command(flatten)]
     Operator(waybill_cli::Command),
 }
@@ -51,6 +62,10 @@ fn main() -> ExitCode {
     waybill_telemetry::logs(if cli.log_json { waybill_telemetry::Format::Json } else { waybill_telemetry::Format::Pretty });
     let outcome = match cli.command {
         Command::Up(up) => up::run(&up),
+        #[cfg(feature = "cluster")]
+        Command::Kafka(command) => kafka::kafka(command),
+        #[cfg(feature = "cluster")]
+        Command::Usage(command) => kafka::usage(command),
         Command::Operator(command) => operate(&command),
     };
     outcome.unwrap_or_else(|error| {

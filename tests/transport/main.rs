@@ -1,0 +1,13 @@
+//! The usage transport: from the spool to the ledger, whatever lies between. One suite, run on both ways there are.
+//!
+//! # Layout
+//! - `suite`: what every transport must keep. `events`: attempts as a proxy writes them.
+//! - `direct`: the spool read in the ledger's own process. `kafka`: through a real Kafka.
+//!
+//! Kafka's part runs where `WAYBILL_TEST_KAFKA` names brokers, and says so where it does not. `WAYBILL_TEST_POSTGRES` is not looked at: what a
+//! ledger must keep has a suite of its own.
+
+mod direct;
+mod events;
+mod kafka;
+mod suite;
