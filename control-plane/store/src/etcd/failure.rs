@@ -62,7 +62,7 @@ const SAID: &[Saying] = &[
     ("revision of auth store is old", || Failure::NotDone(Reason::Login("users or roles were changed since our login".to_owned()))),
     ("database space exceeded", || {
         Failure::Final(Error::Full {
-            what: "etcd has raised the alarm NOSPACE: compact and defragment every server (etcdctl compact, etcdctl defrag), then etcdctl alarm disarm; \
+            what: "etcd has raised the alarm NOSPACE: compact and defragment every server (etcdctl compact --physical REVISION, etcdctl defrag --cluster), then etcdctl alarm disarm; \
                    a larger --quota-backend-bytes gives more room"
                 .to_owned(),
         })

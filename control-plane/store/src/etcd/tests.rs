@@ -1,5 +1,6 @@
 //! The conformance suite on real servers, and what is true of a cluster only.
 
+mod access;
 mod faults;
 mod figures;
 mod servers;
@@ -11,6 +12,10 @@ use std::time::Duration;
 use crate::conformance::cluster;
 use crate::{Compare, Etcd, EtcdSettings, Key, Operation, Position, Relation, Target, Transaction, keys};
 use servers::{FAST, Servers};
+
+fn put(key: Key, value: impl Into<bytes::Bytes>) -> Transaction {
+    Transaction { then: vec![Operation::Put(key, value.into())], ..Transaction::default() }
+}
 
 /// Connects as soon as the servers answer.
 async fn connect(settings: EtcdSettings) -> Etcd {

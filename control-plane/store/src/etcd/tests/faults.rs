@@ -1,26 +1,16 @@
-//! Servers that die, freeze, fill up, forget us or never knew us.
+//! Servers that die, freeze and fill up.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions};
 use tokio_stream::StreamExt;
 
-use super::connect;
-use super::servers::{Authority, FAST, Servers, program};
-use crate::conformance::{CASES, Making, cluster, random};
-use crate::contract::Answer;
-use crate::{
-    Candidacy, Compare, Election, Entry, Error, Etcd, EtcdCondition, EtcdSettings, EtcdUser, Found, Key, Leadership, Listing, Operation,
-    Outcome, Position, Range, Read, Store, Transaction, Update, Watch, keys,
-};
+use super::servers::{FAST, Servers, program};
+use super::{connect, put};
+use crate::{Compare, Entry, Error, Etcd, EtcdCondition, Event, Operation, Position, Store, Transaction, Update, keys};
 
 /// Far beyond an election, for a machine that does much else.
 const SOON: Duration = Duration::from_secs(20);
-
-fn put(key: Key, value: impl Into<bytes::Bytes>) -> Transaction {
-    Transaction { then: vec![Operation::Put(key, value.into())], ..Transaction::default() }
-}
 
 /// Adds one to a counter, if it is still as it was read.
 fn step(entry: &Entry) -> Transaction {
@@ -28,7 +18,7 @@ fn step(entry: &Entry) -> Transaction {
     Transaction { compares: vec![Compare::unchanged(entry.key.clone(), entry.modified)], ..put(entry.key.clone(), (count + 1).to_string()) }
 }
 
-async fn counter(store: &Etcd) -> Entry {
+pub(super) async fn counter(store: &Etcd) -> Entry {
     let deadline = Instant::now() + SOON;
     loop {
         match store.get(&keys::head()).await {
@@ -90,6 +80,87 @@ async fn a_leader_that_is_killed_costs_an_election_and_nothing_else() {
     }
     let count: u64 = String::from_utf8_lossy(&counter(&store).await.value).parse().expect("a number");
     assert!((landed..=landed + unknown).contains(&count), "counted {count}, landed {landed}, perhaps {unknown}");
+}
+
+/// Follows a watch from a position, and a new one from where the last one ended, until the counter
+/// has reached the end. What each commit showed, in order.
+async fn followed(
+    store: Etcd,
+    start: Position,
+    mut end: tokio::sync::watch::Receiver<Option<Position>>,
+) -> (Vec<(Position, String)>, usize) {
+    let (mut seen, mut after, mut watches) = (Vec::new(), start, 0);
+    loop {
+        watches += 1;
+        let mut watch = match store.watch(keys::config(), after).await {
+            Ok(watch) => watch,
+            Err(error) => {
+                assert!(error.may_retry(), "{error}");
+                continue;
+            }
+        };
+        loop {
+            if end.borrow().is_some_and(|end| after >= end) {
+                return (seen, watches);
+            }
+            let update = tokio::select! {
+                update = watch.next() => update,
+                told = end.changed() => {
+                    told.expect("the counter lives");
+                    continue;
+                }
+            };
+            match update {
+                Some(Ok(Update::Batch(batch))) => {
+                    let [Event::Put { entry, .. }] = &batch.events[..] else { panic!("{batch:?}") };
+                    seen.push((batch.position, String::from_utf8_lossy(&entry.value).into_owned()));
+                    after = batch.position;
+                }
+                Some(Ok(Update::Progress(reached))) => after = reached.max(after),
+                Some(Err(error)) => {
+                    assert!(error.may_retry(), "{error}");
+                    break;
+                }
+                None => break,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_follows_through_kills_sees_every_commit_once_and_in_order() {
+    let Some(program) = program() else { return };
+    let mut servers = Servers::start(program, 3, None, &[FAST]);
+    let settings = servers.settings();
+    let store = connect(settings.clone()).await;
+    let start = store.commit(put(keys::head(), "0")).await.expect("a commit").position;
+    let (tell_end, end) = tokio::sync::watch::channel(None);
+    // One follower for each server, so that every kill meets one.
+    let mut followers = tokio::task::JoinSet::new();
+    for first in 0..3 {
+        let mut settings = settings.clone();
+        settings.endpoints.rotate_left(first);
+        settings.timing.progress = Duration::from_millis(200);
+        let (store, end) = (connect(settings).await, end.clone());
+        followers.spawn(followed(store, start, end));
+    }
+    for index in 0..3 {
+        count_on(&store, 30).await;
+        servers.kill(index);
+        count_on(&store, 60).await;
+        servers.run(index);
+        servers.leader().await;
+    }
+    let last = counter(&store).await;
+    let count: u64 = String::from_utf8_lossy(&last.value).parse().expect("a number");
+    tell_end.send(Some(last.modified)).expect("followers");
+    let all = tokio::time::timeout(Duration::from_secs(60), followers.join_all()).await.expect("the followers arrive");
+    for (seen, _) in &all {
+        let values: Vec<String> = seen.iter().map(|(_, value)| value.clone()).collect();
+        assert_eq!(values, (1..=count).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert!(seen.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+    assert!(all.iter().map(|(_, watches)| watches - 1).sum::<usize>() > 0, "no kill met a watch");
 }
 
 #[tokio::test]
@@ -163,182 +234,18 @@ async fn a_store_that_is_full_says_so_and_still_reads() {
     let refused = refused.expect("a refusal");
     assert!(matches!(&refused, Error::Full { what } if what.contains("NOSPACE")) && !refused.may_retry(), "{refused:?}");
     assert!(store.get(&keys::log(0)).await.expect("a read").entry.is_some());
-}
-
-/// Makes users `root`, `waybill` (whose role may do all under `/wb/`) and `nobody` (who may do
-/// nothing), and turns authentication on.
-async fn set_up_users(settings: &EtcdSettings) {
-    let mut options = ConnectOptions::new();
-    if let Some(tls) = &settings.tls {
-        let (certificate, key) = tls.identity.clone().expect("an identity");
-        let config = etcd_client::TlsOptions::new()
-            .ca_certificate(etcd_client::Certificate::from_pem(&tls.ca))
-            .identity(etcd_client::Identity::from_pem(certificate, key));
-        options = options.with_tls(config);
+    // What the message says to do helps.
+    let deleted = Transaction { then: vec![Operation::Delete(keys::logs())], ..Transaction::default() };
+    let now = store.commit(deleted).await.expect("deleting needs no room").position;
+    let mut client = Client::connect([&servers.settings().endpoints[0]], None).await.expect("a client");
+    let physical = Some(CompactionOptions::new().with_physical());
+    client.compact(i64::try_from(now.0).expect("a revision"), physical).await.expect("a compaction");
+    client.defragment().await.expect("a defragmentation");
+    let raised = client.alarm(AlarmAction::Get, AlarmType::None, None).await.expect("alarms");
+    for alarm in raised.alarms() {
+        let mut whose = AlarmOptions::new();
+        whose.with_member(alarm.member_id());
+        client.alarm(AlarmAction::Deactivate, alarm.alarm(), Some(whose)).await.expect("the end of the alarm");
     }
-    let mut client = Client::connect([&settings.endpoints[0]], Some(options)).await.expect("a client");
-    client.role_add("root").await.expect("a role");
-    client.role_add("waybill").await.expect("a role");
-    let permission = Permission::new(PermissionType::Readwrite, "/wb/").with_prefix();
-    client.role_grant_permission("waybill", permission).await.expect("a permission");
-    for (user, role) in [("root", Some("root")), ("waybill", Some("waybill")), ("nobody", None)] {
-        client.user_add(user, "secret", None).await.expect("a user");
-        if let Some(role) = role {
-            client.user_grant_role(user, role).await.expect("a role");
-        }
-    }
-    client.auth_enable().await.expect("authentication");
-}
-
-fn user(name: &str, password: &str) -> Option<EtcdUser> {
-    Some(EtcdUser { name: name.to_owned(), password: password.to_owned() })
-}
-
-/// Connecting may find the servers not ready; only what is final counts.
-async fn refusal(settings: EtcdSettings) -> Error {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        match Etcd::connect(settings.clone()).await {
-            Err(error) if error.may_retry() && Instant::now() < deadline => {}
-            Err(error) => return error,
-            Ok(_) => panic!("it was let in"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn who_is_not_let_in_is_told_why() {
-    let Some(program) = program() else { return };
-    let servers = Servers::start(program.clone(), 1, Some(Authority::new("ours")), &[FAST]);
-    let root = servers.settings();
-    connect(root.clone()).await;
-    set_up_users(&root).await;
-    let with = |identity: Option<(Vec<u8>, Vec<u8>)>, user: Option<EtcdUser>| EtcdSettings {
-        tls: Some(servers.authority().tls(identity)),
-        user,
-        ..root.clone()
-    };
-    let signed = |name: &str| Some(servers.authority().signs(name, &[]));
-    let plain = EtcdSettings { tls: None, ..root.clone() };
-    let stranger = Authority::new("theirs");
-    let rows = [
-        ("no certificate", with(None, None), "client certificate"),
-        ("a certificate of another authority", with(Some(stranger.signs("waybill", &[])), None), "does not accept our certificate"),
-        (
-            "a server of another authority",
-            EtcdSettings { tls: Some(stranger.tls(signed("waybill"))), ..root.clone() },
-            "not signed by the authority",
-        ),
-        ("a wrong password", with(signed("waybill"), user("waybill", "wrong")), "user and password"),
-        ("a user without rights", with(signed("nobody"), None), "/wb/"),
-        ("another user than the certificate's, without rights", with(signed("waybill"), user("nobody", "secret")), "/wb/"),
-    ];
-    for (what, settings, expected) in rows {
-        let error = refusal(settings).await;
-        assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains(expected), "{what}: {error}");
-    }
-    // Speaking in the clear to TLS, or TLS in the clear, looks like a server that dies: the reason says what to look at.
-    let error = Etcd::connect(plain).await.err().expect("a refusal");
-    assert!(error.to_string().contains(&root.endpoints[0]), "{error}");
-
-    // Who is let in is held to its prefix.
-    let store = connect(with(signed("waybill"), None)).await;
-    store.commit(put(keys::head(), "1")).await.expect("a commit");
-    let elsewhere = put(Key::from_bytes("/other"), "1");
-    let error = store.commit(elsewhere).await.expect_err("a refusal");
-    assert!(matches!(&error, Error::Refused { what } if what.contains("/wb/")), "{error}");
-    let whole = Range::prefix(&b"/"[..]);
-    for refused in [store.list(&Read::now(whole.clone())).await.map(drop), store.watch(whole, crate::Position(1)).await.map(drop)] {
-        assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
-    }
-
-    let without_tls = Servers::start(program, 1, None, &[FAST]);
-    connect(without_tls.settings()).await;
-    let settings = EtcdSettings { tls: Some(stranger.tls(None)), ..without_tls.settings() };
-    let error = Etcd::connect(settings).await.err().expect("a refusal");
-    assert!(error.to_string().contains("does it speak TLS?"), "{error}");
-    let error = refusal(EtcdSettings { user: user("waybill", "secret"), ..without_tls.settings() }).await;
-    assert!(matches!(&error, Error::Refused { what } if what.contains("authentication is off")), "{error}");
-}
-
-#[tokio::test]
-async fn a_server_that_has_forgotten_our_login_is_logged_in_to_again() {
-    let Some(program) = program() else { return };
-    let mut servers = Servers::start(program, 1, None, &[FAST]);
-    connect(servers.settings()).await;
-    set_up_users(&servers.settings()).await;
-    let store = connect(EtcdSettings { user: user("waybill", "secret"), ..servers.settings() }).await;
-    store.commit(put(keys::head(), "0")).await.expect("a commit");
-    for _ in 0..2 {
-        // Tokens live in a server's memory.
-        servers.kill(0);
-        servers.run(0);
-        count_on(&store, 3).await;
-        let now = counter(&store).await.modified;
-        let mut watch = store.watch(keys::config(), now).await.expect("a watch");
-        assert!(matches!(watch.next().await, Some(Ok(Update::Progress(_)))));
-    }
-}
-
-/// A store as the limited user has it. etcd lets nobody but root compact, so that is root's here.
-struct Limited {
-    store: Etcd,
-    root: Etcd,
-}
-
-impl Store for Limited {
-    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Found> {
-        self.store.get(key)
-    }
-    fn list<'a>(&'a self, read: &'a Read) -> Answer<'a, Listing> {
-        self.store.list(read)
-    }
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Outcome> {
-        self.store.commit(transaction)
-    }
-    fn watch(&self, range: Range, after: Position) -> Answer<'_, Watch> {
-        self.store.watch(range, after)
-    }
-    fn compact(&self, at: Position) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let refused = self.store.compact(at).await.expect_err("a refusal");
-            assert!(matches!(&refused, Error::Refused { what } if what.contains("auto-compaction")), "{refused}");
-            self.root.compact(at).await
-        })
-    }
-    fn lead<'a>(&'a self, candidacy: &'a Candidacy) -> Answer<'a, Election> {
-        self.store.lead(candidacy)
-    }
-    fn renew<'a>(&'a self, leadership: &'a Leadership) -> Answer<'a, ()> {
-        self.store.renew(leadership)
-    }
-    fn resign(&self, leadership: Leadership) -> Answer<'_, ()> {
-        self.store.resign(leadership)
-    }
-}
-
-/// The way the product is run: three servers, TLS, a user with rights to its prefix only.
-#[test]
-fn the_suite_passes_on_three_servers_with_tls_and_a_limited_user() {
-    let Some(program) = program() else { return };
-    let servers = Servers::start(program, 3, Some(Authority::new("ours")), &[FAST]);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let root = servers.settings();
-    let limited = EtcdSettings { tls: Some(servers.authority().tls(Some(servers.authority().signs("waybill", &[])))), ..root.clone() };
-    runtime.block_on(async {
-        connect(root.clone()).await;
-        set_up_users(&root).await;
-    });
-    let make = move || -> Making {
-        let (limited, root) = (limited.clone(), root.clone());
-        Box::pin(async {
-            let store = Limited { store: connect(limited).await, root: connect(root).await };
-            cluster::emptied(Arc::new(store), ()).await
-        })
-    };
-    for (name, case) in CASES {
-        println!("{name}");
-        runtime.block_on(async { case(make().await).await });
-    }
-    random::histories(make, 3);
+    store.commit(put(keys::log(1), large)).await.expect("a commit");
 }
