@@ -102,6 +102,12 @@ impl Current {
         if fresh_ms == NOW { 0 } else { u64::try_from(now_ms.saturating_sub(fresh_ms)).unwrap_or(0) / 1000 }
     }
 
+    /// The proxy is in step with the control plane, as far as it can know.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        self.shared.fresh_ms.load(Ordering::Relaxed) == NOW
+    }
+
     /// Waits until a revision is in force.
     pub async fn reached(&self, revision: u64) {
         // The sender lives in `self`, so this cannot fail.

@@ -80,7 +80,7 @@ pub async fn configure(
     // Listing the models of an own base URL blocks, so it is kept off the runtime's thread.
     let mut discovered = tokio::task::spawn_blocking(move || providers::discover(&addresses)).await??;
     let written: Vec<Resource> = documents.iter().map(|document| document.resource.clone()).collect();
-    providers::sandbox(wanted.sandbox, wanted.state.folder(), &mut discovered, &world, &written)?;
+    providers::sandbox(wanted.sandbox, wanted.state.folder().path(), &mut discovered, &world, &written)?;
     let first_key = host.first_key.map(|random| key::generate(true, random));
     if first_key.is_some() {
         // In a change set of its own, so that the first key is the one that is made of the kept randomness.

@@ -18,7 +18,7 @@ use waybill_store::{MonotonicClock, Sqlite};
 use crate::{
     consume::{self, Consumed},
     state::State,
-    up::{SpoolSize, open_spool},
+    up::SpoolSize,
 };
 
 /// The admin service on a state folder.
@@ -36,7 +36,8 @@ impl Offline {
         }
         let state = State::open(folder)?;
         let pepper = state.pepper()?;
-        let (spool, _) = open_spool(&SpoolSize::default(), &state)?;
+        let size = SpoolSize::default();
+        let (spool, _) = state.folder().open_spool(size.spool_bytes, size.spool_segment_bytes)?;
         let store = Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(waybill_billing::Sqlite::open(&state.database()).await?);
         let mut reader = spool.reader(ledger.cursors().await?.iter().map(consume::position));

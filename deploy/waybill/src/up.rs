@@ -1,31 +1,21 @@
 //! `waybill up`: every role in one process, on embedded stores, joined by the real contracts.
 
 use std::{
-    env, fs,
     io::IsTerminal,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
-};
-use waybill_admin::{Admin, OperatorToken, Parts, Running, Surroundings};
+use tokio::sync::{mpsc, watch};
+use waybill_admin::{Admin, Parts, Running, Surroundings};
 use waybill_billing::Ledger;
 use waybill_health::Keeper;
-use waybill_meter::{Options as SpoolOptions, Recovered, Spool, intent::PAYLOAD_BYTES, tally::orphan_of};
-use waybill_model::snapshot::Secret;
-use waybill_proto::model::v1::SecretRef;
-use waybill_proxy::{Configuration, Limits, Proxy, Settings, SpoolFull};
+use waybill_proxy::{Limits, Proxy, Settings, SpoolFull};
 use waybill_publish::Publisher;
 use waybill_store::{MonotonicClock, Sqlite, Store};
 use waybill_sync::{Identity, Stream, Sync};
@@ -36,10 +26,16 @@ use crate::{
     configure::{FirstStart, Wanted, configure, key_prefix},
     consume::{self, Consumed},
     health::{self, Proxies},
-    ops,
+    listen::{bind, serve_admin, serve_ops},
+    ops::{
+        Vitals,
+        vitals::{Booking, Books, Build, Fleet, Holding, Phase, Spooled, Workers},
+    },
     providers::SandboxMode,
     ready::{self, Ready},
     running::{Here, InForce},
+    secrets::{random, resolve},
+    signals::{Signals, ended},
     state::{self, State},
 };
 
@@ -114,10 +110,10 @@ impl From<WhenFull> for SpoolFull {
 pub struct SpoolSize {
     /// Most bytes of the spool; at the bound, requests are refused with 503.
     #[arg(long, default_value_t = SpoolSize::default().spool_bytes, env = "WAYBILL_SPOOL_BYTES")]
-    spool_bytes: u64,
+    pub spool_bytes: u64,
     /// Bytes of a segment of the spool.
     #[arg(long, default_value_t = SpoolSize::default().spool_segment_bytes, env = "WAYBILL_SPOOL_SEGMENT_BYTES")]
-    spool_segment_bytes: u32,
+    pub spool_segment_bytes: u32,
 }
 
 impl Default for SpoolSize {
@@ -150,19 +146,7 @@ struct Started {
     servers_stop: watch::Sender<bool>,
     ledger: Arc<dyn Ledger>,
     sandbox: Option<waybill_sandbox::Sandbox>,
-    draining: Arc<AtomicBool>,
-}
-
-/// Installed before anybody is told that this process is ready, so that none of them kills it undrained.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
+    phase: Phase,
 }
 
 async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signals)> {
@@ -173,14 +157,14 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     let pepper = state.pepper()?;
     let token = state.operator_token()?;
     let workers = up.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
-    let process = u64::from_le_bytes(state::random()?);
-    let incarnations: Vec<u64> = (0..workers).map(|_| state::random().map(u64::from_le_bytes)).collect::<Result<_>>()?;
+    let process = u64::from_le_bytes(random()?);
+    let incarnations: Vec<u64> = (0..workers).map(|_| random().map(u64::from_le_bytes)).collect::<Result<_>>()?;
 
     // Everything that can be taken by somebody else is taken first.
     let admin_listener = bind(up.admin_listen, "--admin-listen")?;
     let ops_listener = bind(up.ops_listen, "--ops-listen")?;
 
-    let (spool, recovered) = open_spool(&up.spool, state)?;
+    let (spool, recovered) = state.folder().open_spool(up.spool.spool_bytes, up.spool.spool_segment_bytes)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state.database(), Arc::new(MonotonicClock::start())).await?);
     let ledger: Arc<dyn Ledger> = Arc::new(waybill_billing::Sqlite::open(&state.database()).await?);
     crate::pepper::check(&*store, &pepper).await?;
@@ -208,7 +192,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     let listeners = [up.listen, admin_listener.local_addr()?, ops_listener.local_addr()?];
     if publisher.world().revision() == 0 {
         // What a proxy held of another store must not outlive it: its revisions would be ahead of this one's.
-        forget_last_known_good(state)?;
+        state.folder().forget_last_known_good()?;
     }
     let (first_key, discovered) = {
         let wanted = Wanted { files: &up.config, sandbox: up.sandbox, state, pepper: &pepper, listeners: &listeners };
@@ -218,7 +202,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     // The proxy's end of the configuration, in step with the publisher over the real messages.
     let identity =
         Identity { proxy: "local".to_owned(), process, incarnations: incarnations.clone(), build: env!("CARGO_PKG_VERSION").to_owned() };
-    let sync = Sync::load(&state.last_known_good(), identity, Arc::new(secret))?;
+    let sync = Sync::load(&state.folder().last_known_good(), identity, Arc::new(resolve))?;
     let (current, outgoing) = (sync.current(), sync.outgoing());
     let (sync_stop, stopped) = watch::channel(false);
     let sync = tokio::spawn(follow(sync, publisher.clone(), stopped));
@@ -227,20 +211,19 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         .await
         .with_context(|| format!("the configuration (revision {revision}) did not reach the proxy within {CONFIGURATION_TIME:?}"))?;
 
-    let configuration: Arc<dyn Configuration> = Arc::new(InForce(current));
     let proxy = Proxy::start(Settings {
         listen: up.listen,
         workers,
         limits: limits.clone(),
         peppers: vec![pepper],
-        configuration: Arc::clone(&configuration),
+        configuration: Arc::new(InForce(current.clone())),
         books: Arc::new(InProcess { ledger: Arc::clone(&ledger), runtime: tokio::runtime::Handle::current() }),
         spool: spool.clone(),
         process,
         incarnations,
         strict: up.strict,
         spool_full: up.spool_full.into(),
-        seed: u64::from_le_bytes(state::random()?),
+        seed: u64::from_le_bytes(random()?),
     })
     .with_context(|| format!("choose another address with --listen (now {})", up.listen))?;
     drop(here.data_plane.set((proxy.counters().to_vec(), Arc::clone(proxy.refusals()))));
@@ -249,20 +232,21 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
 
     let (consumer_stop, stopped) = watch::channel(false);
     let consumer = tokio::spawn(consume::run(spool.clone(), Arc::clone(&ledger), Arc::clone(&consumed), stopped));
-    let draining = Arc::new(AtomicBool::new(false));
     let signals = Signals::install()?;
     let (servers_stop, stopped) = watch::channel(false);
     let addresses = (proxy.address(), admin_listener.local_addr()?, ops_listener.local_addr()?);
-    let subject = ops::Subject {
-        counters: proxy.counters().to_vec(),
-        configuration,
-        spool,
-        consumed,
-        ledger: Arc::clone(&ledger),
-        draining: Arc::clone(&draining),
-    };
+    let phase = Phase::default();
+    let vitals = Vitals::default();
+    vitals.add(Build);
+    vitals.add(phase.clone());
+    vitals.add(Holding(current));
+    vitals.add(Workers(proxy.counters().to_vec()));
+    vitals.add(Spooled::new(spool));
+    vitals.add(Booking(consumed));
+    vitals.add(Books(Arc::clone(&ledger)));
+    vitals.add(Fleet { publisher: publisher.clone(), with_revision: false });
     tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
-    let servers = serve(admin, &token, admin_listener, ops_listener, subject, &stopped)?;
+    let servers = vec![serve_admin(admin_listener, admin, &token, stopped.clone())?, serve_ops(ops_listener, vitals, stopped)?];
 
     // Before the key is shown: one that somebody has seen is never replaced.
     state.note_ready()?;
@@ -275,7 +259,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         http: addresses.0,
         admin: addresses.1,
         ops: addresses.2,
-        state: state.folder(),
+        state: state.folder().path(),
         first_key: first_key.as_deref(),
         key_prefix: key_prefix(&publisher),
         model: banner::example_model(&publisher.world()),
@@ -296,42 +280,9 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
         servers_stop,
         ledger,
         sandbox: discovered.sandbox,
-        draining,
+        phase,
     };
     Ok((started, signals))
-}
-
-fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Opens the spool, after recovering what earlier processes have left.
-pub fn open_spool(size: &SpoolSize, state: &State) -> Result<(Spool, Vec<Recovered>)> {
-    let options = SpoolOptions {
-        bound_bytes: size.spool_bytes,
-        segment_bytes: size.spool_segment_bytes,
-        max_intent_bytes: PAYLOAD_BYTES,
-        max_end_bytes: PAYLOAD_BYTES,
-        ..SpoolOptions::new(state.spool())
-    };
-    let opened = Spool::start(options, state::boot(), |intent| orphan_of(intent.payload));
-    opened.with_context(|| format!("the spool in {} cannot be opened", state.spool().display()))
-}
-
-fn forget_last_known_good(state: &State) -> Result<()> {
-    for entry in fs::read_dir(state.last_known_good())? {
-        fs::remove_file(entry?.path())?;
-    }
-    Ok(())
-}
-
-/// Resolves a reference to a secret in this process.
-fn secret(reference: &SecretRef) -> Option<Secret> {
-    let text = if reference.env.is_empty() { fs::read_to_string(&reference.file).ok()? } else { env::var(&reference.env).ok()? };
-    let text = text.trim();
-    (!text.is_empty()).then(|| Secret::new(text))
 }
 
 /// Keeps the proxy in step with the publisher until told to stop.
@@ -352,33 +303,6 @@ async fn follow(mut sync: Sync, publisher: Publisher, mut stop: watch::Receiver<
     sync.stop().await;
 }
 
-fn serve(
-    admin: Arc<Admin>,
-    token: &str,
-    admin_listener: TcpListener,
-    ops_listener: TcpListener,
-    subject: ops::Subject,
-    stopped: &watch::Receiver<bool>,
-) -> Result<Vec<tokio::task::JoinHandle<()>>> {
-    let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
-    let ops_listener = tokio::net::TcpListener::from_std(ops_listener)?;
-    let token = OperatorToken::new(token);
-    let mut stop = stopped.clone();
-    let served = async move {
-        let stop = async move { drop(stop.wait_for(|stop| *stop).await) };
-        if let Err(error) = waybill_admin::serve(admin_listener, admin, token, stop).await {
-            tracing::error!(%error, "the admin listener failed");
-        }
-    };
-    let stop = stopped.clone();
-    let ops = async move {
-        if let Err(error) = ops::serve(ops_listener, Arc::new(subject), stop).await {
-            tracing::error!(%error, "the ops listener failed");
-        }
-    };
-    Ok(vec![tokio::spawn(served), tokio::spawn(ops)])
-}
-
 /// Forgets the results of finished calls a day after, so that they do not pile up.
 async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
     const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -395,17 +319,10 @@ async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
 
 impl Started {
     async fn until_stopped(self, mut signals: Signals) -> Result<ExitCode> {
-        let Signals { interrupt, terminate } = &mut signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        self.draining.store(true, Ordering::Relaxed);
+        signals.first().await;
+        self.phase.drains();
         eprintln!("draining: open requests may finish within {:?}; once more ends at once", self.limits.drain_time);
-        tokio::select! {
-            stopped = self.stop() => stopped,
-            _ = interrupt.recv() => bail!("ended without draining; the next start recovers what was open"),
-        }
+        signals.unless_again(self.stop()).await
     }
 
     /// In the order in which the parts need one another: requests, their events, the ledger, and those who ask it.
@@ -418,8 +335,7 @@ impl Started {
         self.sync.await?;
         self.servers_stop.send_replace(true);
         for server in self.servers {
-            // A client that keeps its stream open does not keep the process.
-            drop(tokio::time::timeout(Duration::from_secs(2), server).await);
+            ended(server).await;
         }
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;

@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //! - [`read`]: text → [`Document`]s, or every [`Fault`]. [`write`](fn@write): a resource → text.
-//! - [`locate`]: a violation that a check found → the fault with its line.
+//! - [`locate`]: a violation that a check found → the fault with its line. [`positions`]: where fields are, in any text of this form.
 //!
 //! # Invariants
 //! - Pure: the caller reads the files.
@@ -24,6 +24,7 @@ mod write;
 pub use fault::{Fault, FaultCode};
 pub use read::{Document, locate, read};
 pub use source::{DOCUMENT_BYTES, SOURCE_BYTES};
+pub use spans::{Spans, positions};
 pub use write::{Error, Shown, write};
 
 /// The version of the contract that documents are written in.

@@ -39,6 +39,14 @@ impl Spans {
     }
 }
 
+/// Where the fields of one text in YAML or JSON are, also of one that holds no resource: a file of settings.
+///
+/// # Errors
+/// The text is no YAML, or larger or deeper than a document may be.
+pub fn positions(file: &str, text: &str) -> Result<Spans, Fault> {
+    outline(Text { file, text, first_line: 1 }).map(|found| found.spans)
+}
+
 /// What pass 1 finds.
 #[derive(Debug, Default)]
 pub(super) struct Outline {

@@ -1,0 +1,114 @@
+//! `waybill schema`: the forms of files, for editors, charts and documentation.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use waybill_proxy::Counters;
+
+use crate::ops::names;
+use crate::settings::{Billing, Control, Leaf, Proxy, Role};
+
+/// Shows the form of a file.
+#[derive(Args, Clone, Debug)]
+pub struct Schema {
+    #[command(subcommand)]
+    of: Of,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Of {
+    /// JSON schema of a role's file of settings.
+    Settings {
+        role: RoleName,
+        /// A table for people instead.
+        #[arg(long)]
+        table: bool,
+    },
+    /// Every metric, as a table: name, who tells it, what it means.
+    Metrics,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleName {
+    Control,
+    Proxy,
+    Billing,
+}
+
+/// Prints it.
+pub fn run(schema: &Schema) -> Result<ExitCode> {
+    match schema.of {
+        Of::Metrics => print!("{}", metrics_table()),
+        Of::Settings { role, table } => {
+            let (schema, leaves) = match role {
+                RoleName::Control => (Control::schema(), Control::leaves()),
+                RoleName::Proxy => (Proxy::schema(), Proxy::leaves()),
+                RoleName::Billing => (Billing::schema(), Billing::leaves()),
+            };
+            if table { print!("{}", settings_table(leaves)) } else { println!("{}", serde_json::to_string_pretty(schema)?) }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All metrics as the rows of a table in Markdown.
+fn metrics_table() -> String {
+    let mut text = "| metric | told by | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for name in names::ALL {
+        let total = if name.kind == names::Kind::Counter { "_total" } else { "" };
+        text.push_str(&format!("| `{}{total}` | {} | {} | {} |\n", name.name, name.roles, name.label, name.help));
+    }
+    for (name, help, _) in Counters::default().read() {
+        text.push_str(&format!("| `{name}_total` | up, proxy | worker: its number | {help} |\n"));
+    }
+    #[cfg(feature = "cluster")]
+    for metric in waybill_meter::emit::Emitted::default().metrics() {
+        let total = if metric.counter { "_total" } else { "" };
+        text.push_str(&format!("| `{}{total}` | proxy, with Kafka |  | {} |\n", metric.name, metric.help));
+    }
+    text
+}
+
+/// All settings as the rows of a table in Markdown.
+fn settings_table(leaves: &[Leaf]) -> String {
+    let mut text = "| setting | default | meaning |\n|---|---|---|\n".to_owned();
+    for leaf in leaves {
+        let default = match (&leaf.default, leaf.required) {
+            (_, true) => "**required**".to_owned(),
+            (Some(default), _) if !default.is_empty() => format!("`{default}`"),
+            _ => String::new(),
+        };
+        text.push_str(&format!("| `{}` | {default} | {} |\n", leaf.path, leaf.help.replace('|', "\\|")));
+    }
+    #[cfg(feature = "cluster")]
+    for metric in waybill_billing::consume::Consumed::default().metrics() {
+        let total = if metric.counter { "_total" } else { "" };
+        text.push_str(&format!("| `{}{total}` | billing |  | {} |\n", metric.name, metric.help));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTATION: &str = include_str!("../../docs/roles.md");
+
+    #[test]
+    fn the_documentation_has_every_metric() {
+        let table = metrics_table();
+        assert!(DOCUMENTATION.contains(&table), "deploy/docs/roles.md: put there what `waybill schema metrics` prints\n{table}");
+    }
+
+    #[test]
+    fn the_documentation_has_every_setting_as_it_is() {
+        for (role, leaves) in [("control", Control::leaves()), ("proxy", Proxy::leaves()), ("billing", Billing::leaves())] {
+            let table = settings_table(leaves);
+            assert!(
+                DOCUMENTATION.contains(&table),
+                "deploy/docs/roles.md: put there what `waybill schema settings {role} --table` prints\n{table}"
+            );
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The configuration store and the ledger, by their URLs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use waybill_billing::Ledger;
+use waybill_store::{MonotonicClock, Store};
+
+use crate::{
+    ops::vitals::Phase,
+    settings::{Etcd, LedgerUrl, Postgres, StoreUrl},
+};
+
+/// The first pause before somebody who does not answer is asked again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Opens the store.
+pub async fn open_store(url: &StoreUrl, etcd: &Etcd) -> Result<Arc<dyn Store>> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite_store(path).await,
+        StoreUrl::Etcd { hosts, tls } => etcd_store(hosts, *tls, etcd).await.with_context(|| format!("the store {url}")),
+    }
+}
+
+/// The store in a file.
+pub async fn sqlite_store(path: &Path) -> Result<Arc<dyn Store>> {
+    let opened = waybill_store::Sqlite::open(path, Arc::new(MonotonicClock::start())).await;
+    Ok(Arc::new(opened.with_context(|| format!("the store sqlite:{}", path.display()))?))
+}
+
+/// Opens the ledger.
+pub async fn open_ledger(url: &LedgerUrl, postgres: &Postgres) -> Result<Arc<dyn Ledger>> {
+    match url {
+        LedgerUrl::Sqlite(path) => sqlite_ledger(path).await,
+        LedgerUrl::Postgres(text) => postgres_ledger(text, postgres).await.with_context(|| format!("the ledger {url}")),
+    }
+}
+
+/// The ledger in a file.
+pub async fn sqlite_ledger(path: &Path) -> Result<Arc<dyn Ledger>> {
+    let opened = waybill_billing::Sqlite::open(path).await;
+    Ok(Arc::new(opened.with_context(|| format!("the ledger sqlite:{}", path.display()))?))
+}
+
+/// Opens what may be away: it is asked again and again, and meanwhile the process says what it waits for. What lies in a file is opened or not.
+pub async fn patiently<T, F>(phase: &Phase, is_remote: bool, open: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match open().await {
+            Err(error) if is_remote => {
+                tracing::warn!(error = format!("{error:#}"), "waiting; asked again in {pause:?}");
+                phase.lacks(format!("waiting for {error:#}"));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn etcd_store(_: &[String], _: bool, _: &Etcd) -> Result<Arc<dyn Store>> {
+    anyhow::bail!("this build has no etcd: take one with the feature `cluster`, or store in a file (sqlite:PATH)")
+}
+
+#[cfg(feature = "cluster")]
+async fn etcd_store(hosts: &[String], tls: bool, etcd: &Etcd) -> Result<Arc<dyn Store>> {
+    use waybill_store::{EtcdSettings, EtcdTiming, EtcdTls, EtcdUser};
+
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let tls = match &etcd.ca_file {
+        Some(ca) if tls => {
+            let identity = match (&etcd.cert_file, &etcd.key_file) {
+                (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+                _ => None,
+            };
+            Some(EtcdTls { ca: read(ca)?, identity, server_name: etcd.server_name.clone() })
+        }
+        _ => None,
+    };
+    let user = match (&etcd.username, &etcd.password_file) {
+        (Some(name), Some(file)) => {
+            let password = crate::secrets::read_line(file, "password of etcd", "It holds the password of etcd.username.")?;
+            Some(EtcdUser { name: name.clone(), password })
+        }
+        _ => None,
+    };
+    let settings = EtcdSettings { endpoints: hosts.to_vec(), tls, user, timing: EtcdTiming::default() };
+    Ok(Arc::new(waybill_store::Etcd::connect(settings).await?))
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn postgres_ledger(_: &str, _: &Postgres) -> Result<Arc<dyn Ledger>> {
+    anyhow::bail!("{NO_POSTGRES}")
+}
+
+#[cfg(not(feature = "cluster"))]
+const NO_POSTGRES: &str = "this build has no PostgreSQL: take one with the feature `cluster`, or keep the bill in a file (sqlite:PATH)";
+
+#[cfg(feature = "cluster")]
+async fn postgres_ledger(url: &str, postgres: &Postgres) -> Result<Arc<dyn Ledger>> {
+    Ok(Arc::new(waybill_billing::Postgres::open(&access(url, postgres)?).await?))
+}
+
+#[cfg(feature = "cluster")]
+fn access(url: &str, postgres: &Postgres) -> Result<waybill_billing::Access> {
+    let read = |path: &std::path::PathBuf| {
+        let password = waybill_billing::Password::from_file(path);
+        password.with_context(|| format!("the ledger's password (postgres.passwordFile): {} cannot be read", path.display()))
+    };
+    let password = postgres.password_file.as_ref().map(read).transpose()?;
+    Ok(waybill_billing::Access::read(url, password)?)
+}
+
+/// Brings a ledger's tables to this build's, and gives their schema. A file is brought there by opening it.
+pub async fn migrate_ledger(url: &LedgerUrl, postgres: &Postgres) -> Result<String> {
+    match url {
+        LedgerUrl::Sqlite(path) => {
+            sqlite_ledger(path).await?.close().await?;
+            Ok("of this build".to_owned())
+        }
+        LedgerUrl::Postgres(text) => migrate_postgres(text, postgres).await.with_context(|| format!("the ledger {url}")),
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn migrate_postgres(_: &str, _: &Postgres) -> Result<String> {
+    anyhow::bail!("{NO_POSTGRES}")
+}
+
+#[cfg(feature = "cluster")]
+async fn migrate_postgres(url: &str, postgres: &Postgres) -> Result<String> {
+    let done = waybill_billing::Postgres::migrate(&access(url, postgres)?).await?;
+    Ok(format!("{} (was {})", done.to, done.from))
+}
