@@ -69,6 +69,20 @@ impl Etcd {
         Ok(Self { inner: Arc::new(Inner { cluster, alive, looking }) })
     }
 
+    /// Takes other certificates from here on, as when those in use are about to expire: for calls and
+    /// new watches; watches that are open keep their connection. Where one cannot be used, all stays
+    /// as it was.
+    pub async fn use_tls(&self, tls: &EtcdTls) -> Result<(), Error> {
+        let mut connections = Vec::new();
+        for endpoint in &self.inner.cluster.endpoints {
+            connections.push(endpoint::Connection::new(&endpoint.address, Some(tls)).await?);
+        }
+        for (endpoint, connection) in self.inner.cluster.endpoints.iter().zip(connections) {
+            endpoint.replace(connection);
+        }
+        Ok(())
+    }
+
     /// How each server does, by its address: for readiness, metrics and operators.
     pub fn servers(&self) -> Vec<(String, EtcdCondition)> {
         self.inner.cluster.endpoints.iter().map(|endpoint| (endpoint.address.clone(), endpoint.condition.borrow().clone())).collect()

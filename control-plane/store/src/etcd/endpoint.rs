@@ -1,6 +1,7 @@
 //! One server of the cluster: how to call it, and how it does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions};
@@ -36,17 +37,23 @@ pub enum EtcdCondition {
 /// that nobody reads cannot hold up what others are sent.
 pub(super) struct Endpoint {
     pub(super) address: String,
-    recipe: tonic::transport::Endpoint,
     user: Option<EtcdUser>,
-    client: Client,
+    connection: RwLock<Connection>,
     logged_in: AtomicBool,
     logging_in: Mutex<()>,
     pub(super) condition: watch::Sender<EtcdCondition>,
 }
 
-impl Endpoint {
-    pub(super) async fn new(address: &str, settings: &EtcdSettings) -> Result<Self, Error> {
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+/// How connections are made, and the one for calls.
+#[derive(Clone)]
+pub(super) struct Connection {
+    recipe: tonic::transport::Endpoint,
+    client: Client,
+}
+
+impl Connection {
+    pub(super) async fn new(address: &str, tls: Option<&EtcdTls>) -> Result<Self, Error> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let unusable =
             |error: &dyn std::error::Error| misconfigured(format!("the etcd server {address} cannot be used: {}", with_causes(error)));
         let mut recipe = Channel::from_shared(format!("{scheme}://{address}"))
@@ -56,39 +63,56 @@ impl Endpoint {
             .keep_alive_while_idle(false)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
-        if let Some(tls) = &settings.tls {
+        if let Some(tls) = tls {
             recipe = recipe.tls_config(tls_config(tls)).map_err(|error| unusable(&error))?;
         }
         let client = client(&recipe).await?;
+        Ok(Self { recipe, client })
+    }
+}
+
+impl Endpoint {
+    pub(super) async fn new(address: &str, settings: &EtcdSettings) -> Result<Self, Error> {
+        let connection = RwLock::new(Connection::new(address, settings.tls.as_ref()).await?);
         let (condition, _) = watch::channel(EtcdCondition::Unknown);
         Ok(Self {
             address: address.to_owned(),
-            recipe,
             user: settings.user.clone(),
-            client,
+            connection,
             logged_in: AtomicBool::new(false),
             logging_in: Mutex::default(),
             condition,
         })
     }
 
+    fn connection(&self) -> Connection {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on calls and new watches take this connection; what is on its way stays.
+    pub(super) fn replace(&self, connection: Connection) {
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
+        self.forget_login();
+    }
+
     /// The client for calls, logged in.
     pub(super) async fn client(&self) -> Result<Client, etcd_client::Error> {
+        let Connection { mut client, .. } = self.connection();
         if let Some(user) = &self.user
             && !self.logged_in.load(Ordering::Acquire)
         {
             let _one_at_a_time = self.logging_in.lock().await;
             if !self.logged_in.load(Ordering::Acquire) {
-                log_in(&mut self.client.clone(), user).await?;
+                log_in(&mut client, user).await?;
                 self.logged_in.store(true, Ordering::Release);
             }
         }
-        Ok(self.client.clone())
+        Ok(client)
     }
 
     /// A client with a connection and a login of its own, for a watch.
     pub(super) async fn own_client(&self) -> Result<Client, etcd_client::Error> {
-        let mut client = client(&self.recipe).await.map_err(|error| etcd_client::Error::Internal(error.to_string()))?;
+        let mut client = client(&self.connection().recipe).await.map_err(|error| etcd_client::Error::Internal(error.to_string()))?;
         if let Some(user) = &self.user {
             log_in(&mut client, user).await?;
         }

@@ -131,6 +131,32 @@ async fn a_server_that_has_forgotten_our_login_is_logged_in_to_again() {
     }
 }
 
+#[tokio::test]
+async fn certificates_are_exchanged_while_it_runs_and_a_bad_one_changes_nothing() {
+    let Some(program) = program() else { return };
+    let servers = Servers::start(program, 1, Some(Authority::new("ours")), &[FAST]);
+    let store = connect(servers.settings()).await;
+    let (ours, theirs) = (servers.authority(), Authority::new("theirs"));
+    let start = store.commit(put(keys::head(), "0")).await.expect("a commit").position;
+    let mut watch = store.watch(keys::config(), start).await.expect("a watch");
+    store.use_tls(&ours.tls(Some(ours.signs("root", &[])))).await.expect("new certificates");
+    store.commit(put(keys::head(), "1")).await.expect("a commit");
+    let bad = store.use_tls(&ours.tls(Some((b"no PEM".to_vec(), b"no PEM".to_vec())))).await.expect_err("a refusal");
+    assert!(matches!(bad, Error::Misconfigured { .. }), "{bad}");
+    store.commit(put(keys::head(), "2")).await.expect("a commit");
+    // Calls do take what they are given.
+    store.use_tls(&theirs.tls(None)).await.expect("certificates of another authority");
+    let refused = store.get(&keys::head()).await.expect_err("a refusal");
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    store.use_tls(&ours.tls(Some(ours.signs("root", &[])))).await.expect("new certificates");
+    store.commit(put(keys::head(), "3")).await.expect("a commit");
+    let mut seen = 0;
+    while seen < 3 {
+        let update = tokio::time::timeout(Duration::from_secs(30), watch.next()).await.expect("in time").expect("an update");
+        seen += usize::from(matches!(update.expect("the watch lives on"), Update::Batch(_)));
+    }
+}
+
 /// A store as the limited user has it. etcd lets nobody but root compact, so that is root's here.
 struct Limited {
     store: Etcd,
