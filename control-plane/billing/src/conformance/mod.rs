@@ -111,14 +111,8 @@ pub async fn sqlite() -> Subject {
 #[cfg(feature = "postgres")]
 pub async fn postgres(url: String) -> Subject {
     use crate::{Access, Postgres};
-    use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-    let name = format!("conformance_{:016x}", unique());
-    let mut connection = PgConnection::connect(&url).await.expect("a connection");
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {name}")))).await.expect("a schema");
-    connection.close().await.expect("closed");
-    let joint = if url.contains('?') { '&' } else { '?' };
-    let access = Access::read(&format!("{url}{joint}options=-csearch_path%3D{name}"), None).expect("an address");
+    let access = Access::read(&schema_of_its_own(&url).await, None).expect("an address");
     Postgres::migrate(&access).await.expect("migrated");
     let opener = move || {
         let access = access.clone();
@@ -126,6 +120,19 @@ pub async fn postgres(url: String) -> Subject {
         Box::pin(opened) as Pin<Box<dyn Future<Output = Arc<dyn Ledger>> + Send>>
     };
     Subject::new(Box::new(opener), Box::new(()))
+}
+
+/// The URL of a new, empty schema in the database of this URL.
+#[cfg(feature = "postgres")]
+pub async fn schema_of_its_own(url: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+    let name = format!("conformance_{:016x}", unique());
+    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {name}")))).await.expect("a schema");
+    connection.close().await.expect("closed");
+    let joint = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{joint}options=-csearch_path%3D{name}")
 }
 
 #[cfg(feature = "postgres")]

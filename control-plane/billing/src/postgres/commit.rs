@@ -27,6 +27,13 @@ use crate::{
     sequences::Sequences,
 };
 
+/// Events by name.
+pub(super) const BOOKED: &str = "SELECT e.incarnation, e.sequence, e.hash FROM UNNEST($1::int8[], $2::int8[]) AS w (incarnation, sequence) \
+    JOIN ledger_events e ON e.incarnation = w.incarnation AND e.sequence = w.sequence";
+
+/// Attempts that have a terminal event.
+pub(super) const ENDED: &str = "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt = ANY($1::bytea[])";
+
 impl Postgres {
     pub(super) async fn commit(&self, batch: &[Spooled], progress: Progress<'_>) -> Result<Report, Error> {
         if batch.is_empty() && matches!(progress, Progress::None | Progress::Spool([])) {
@@ -115,9 +122,6 @@ impl Work for Commit<'_> {
 impl Commit<'_> {
     /// That an attempt has ended already is looked up only when the index has said so: it nearly never has.
     async fn judge(&self, connection: &mut PgConnection, arrived: &HashMap<u64, Sequences>, turn: u32) -> Result<Vec<Verdict>, Error> {
-        const BOOKED: &str = "SELECT e.incarnation, e.sequence, e.hash FROM UNNEST($1::int8[], $2::int8[]) AS w (incarnation, sequence) \
-            JOIN ledger_events e ON e.incarnation = w.incarnation AND e.sequence = w.sequence";
-        const ENDED: &str = "SELECT attempt FROM ledger_events WHERE kind BETWEEN 2 AND 5 AND attempt = ANY($1::bytea[])";
         let mut known = Known { own: self.ledger.own, ..Known::default() };
         let met = self.batch.met(arrived);
         if !met.is_empty() {

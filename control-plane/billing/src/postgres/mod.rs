@@ -8,6 +8,8 @@ mod logs;
 mod migrate;
 mod prices;
 mod query;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod work;
 
@@ -212,18 +214,4 @@ fn answer(id: &str) -> Vec<u8> {
     let mut hash = vec![0; if id.is_empty() { 0 } else { 16 }];
     blake3::Hasher::new().update(id.as_bytes()).finalize_xof().fill(&mut hash);
     hash
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::conformance;
-
-    /// On the server of this URL, if there is one; `tests/run real` starts one.
-    #[tokio::test]
-    async fn a_server_passes_the_conformance_suite() {
-        match std::env::var("WAYBILL_TEST_POSTGRES") {
-            Ok(url) => conformance::run(&|| Box::pin(conformance::postgres(url.clone())), 24).await,
-            Err(_) => println!("skipped: WAYBILL_TEST_POSTGRES is not set"),
-        }
-    }
 }

@@ -19,16 +19,16 @@ use crate::{
 };
 
 /// The columns of an event `e` with the event `a` that resolved it.
-const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload, e.id FROM ledger_events e \
+pub(super) const ROW: &str = "SELECT e.incarnation, e.sequence, e.kind, e.payload, a.payload, e.id FROM ledger_events e \
     LEFT JOIN ledger_events a ON e.kind = 5 AND a.kind = 6 AND a.attempt = e.attempt ";
 
 /// What makes a row one of a key. The addition keeps the planner from walking through all events of a busy key instead of the few of a request.
-const OF_KEY: &str = " AND e.api_key || '' = $2 AND e.workspace = $3 AND e.org = $4";
+pub(super) const OF_KEY: &str = " AND e.api_key || '' = $2 AND e.workspace = $3 AND e.org = $4";
 
-const OF_GENERATION: &str = "WHERE e.generation = $1 AND e.kind BETWEEN 2 AND 5";
-const OF_ATTEMPT: &str = "SELECT generation FROM ledger_events WHERE attempt = $1 AND kind BETWEEN 2 AND 5";
-const OF_ANSWER: &str = "SELECT generation FROM ledger_events e WHERE answer = $1 AND generation IS NOT NULL";
-const NEWEST: &str = " ORDER BY id DESC LIMIT 1";
+pub(super) const OF_GENERATION: &str = "WHERE e.generation = $1 AND e.kind BETWEEN 2 AND 5";
+pub(super) const OF_ATTEMPT: &str = "SELECT generation FROM ledger_events WHERE attempt = $1 AND kind BETWEEN 2 AND 5";
+pub(super) const OF_ANSWER: &str = "SELECT generation FROM ledger_events e WHERE answer = $1 AND generation IS NOT NULL";
+pub(super) const NEWEST: &str = " ORDER BY id DESC LIMIT 1";
 
 impl Postgres {
     pub(super) async fn generation(&self, id: &str, scope: &Scope) -> Result<Vec<EventRow>, Error> {
