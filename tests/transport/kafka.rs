@@ -342,6 +342,53 @@ impl std::io::Write for Said {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_groups_take_partitions_from_each_other_and_each_event_is_booked_once() {
+    let Some(brokers) = brokers() else { return };
+    let settings = topic(&brokers).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.path().join("ledger.db")).await.expect("a ledger"));
+    let spool = events::spool(&folder.path().join("spool"));
+    let (stop, stopped) = watch::channel(false);
+    let emitter =
+        tokio::spawn(emit::run(spool.clone(), emit::Options::new(&settings).expect("settings"), None, Arc::default(), stopped.clone()));
+    // Each group gives every partition to its own consumer: whoever was assigned last fences the other, until that claims it back.
+    let consumed: Vec<Arc<Consumed>> = (0..2).map(|_| Arc::default()).collect();
+    let consumer = |(number, consumed): (usize, &Arc<Consumed>)| {
+        let mut options = consuming(&settings);
+        options.group.push_str(if number == 0 { ".a" } else { ".b" });
+        options.limits.reclaim_ms = 300;
+        tokio::spawn(consume::run(Arc::clone(&ledger), options, Arc::clone(consumed), stopped.clone()))
+    };
+    let consumers: Vec<_> = consumed.iter().enumerate().map(consumer).collect();
+    let mut log = events::log(&spool, 1);
+    let (begun, mut number) = (Instant::now(), 0);
+    let fenced = || consumed.iter().map(|consumed| consumed.fenced.load(Ordering::Relaxed)).sum::<u64>();
+    while fenced() < 6 {
+        events::write(&mut log, number..number + 20);
+        number += 20;
+        assert!(begun.elapsed().as_secs() < 60, "fenced {} times", fenced());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    log.close(false).expect("closed");
+    let written = Instant::now();
+    loop {
+        let status = ledger.status().await.expect("a status");
+        if status.events > number {
+            assert_eq!((status.events, status.quarantined), (number + 1, 0), "{status:?}");
+            break;
+        }
+        assert!(written.elapsed().as_secs() < 60, "{} of {number}: {consumed:?}", status.events);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.send_replace(true);
+    emitter.await.expect("it ends");
+    for consumer in consumers {
+        consumer.await.expect("it ends").expect("it had started");
+    }
+    assert!(ledger.verify().await.expect("verified").faults.is_empty());
+}
+
 /// Carries while somebody kills, freezes and restarts brokers, for `WAYBILL_TEST_SECONDS`: each event must be in the ledger once all the same.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "somebody else does the harm"]

@@ -4,8 +4,9 @@
 //! - `suite`: what every transport must keep. `events`: attempts as a proxy writes them.
 //! - `direct`: the spool read in the ledger's own process. `kafka`: through a real Kafka.
 //!
-//! Kafka's part runs where `WAYBILL_TEST_KAFKA` names brokers, and says so where it does not. `WAYBILL_TEST_POSTGRES` is not looked at: what a
-//! ledger must keep has a suite of its own.
+//! Kafka's part runs where `WAYBILL_TEST_KAFKA` names brokers (`host:port,…`; with more than one, topics have three replicas), and says so where it
+//! does not; `WAYBILL_TEST_KAFKA_SASL` names some that want the user `app` with the password `app-secret` by `PLAIN` on an open line. The ledger is
+//! a file: what every ledger must keep has a suite of its own.
 
 mod direct;
 mod events;
