@@ -1,4 +1,4 @@
-//! `apply`: documents → a change set → what changed, or every fault with its line.
+//! `apply` and `delete`: documents, or names, → a change set → what changed, or every fault with its line.
 
 use std::fmt::Write;
 
@@ -7,12 +7,13 @@ use waybill_model::{
     document::{self, Document, Fault},
     resource::{Kind, metadata},
 };
-use waybill_proto::admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, Change, Violation, change::Action};
+use waybill_proto::admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, Change, ResourceName, Violation, change::Action};
 
 use crate::{
     backend::Backend,
-    command::ApplyArgs,
+    command::{ApplyArgs, DeleteArgs},
     error::{Error, Exit},
+    read::read_kind,
     show::{Report, message},
     sources, wait,
 };
@@ -47,6 +48,18 @@ pub async fn apply(args: &ApplyArgs, backend: &dyn Backend) -> Result<Report, Er
         exit = if exit == Exit::Done { end } else { exit };
     }
     Ok(Report { out, note, exit })
+}
+
+/// Deletes resources by their names.
+pub async fn delete(args: &DeleteArgs, backend: &dyn Backend) -> Result<Report, Error> {
+    let kind = read_kind(&args.kind)?.name().to_owned();
+    let deletes = args.names.iter().map(|name| ResourceName { kind: kind.clone(), name: name.clone() }).collect();
+    let request = ApplyChangeSetRequest { deletes, dry_run: args.dry_run, faults_in_answer: true, ..ApplyChangeSetRequest::default() };
+    let response = backend.apply(request).await?;
+    if !response.violations.is_empty() {
+        return Err(refusal(&[], &response.violations));
+    }
+    Ok(Report::of(message(args.connection.output.unwrap_or_default(), &response, || plan(&response, args.dry_run))?))
 }
 
 fn request(documents: &[Document], dry_run: bool) -> ApplyChangeSetRequest {

@@ -29,6 +29,8 @@ pub enum Command {
     Get(GetArgs),
     /// List the resources of a kind.
     List(ListArgs),
+    /// Delete resources of a kind, all or none.
+    Delete(DeleteArgs),
     /// Show the revision, the replicas, what each proxy has applied, and the ledger's state.
     Status(StatusArgs),
     /// Show what the fleet knows of the endpoints' health, and why.
@@ -74,6 +76,21 @@ pub struct GetArgs {
     pub kind: String,
     /// Its name.
     pub name: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `delete`.
+#[derive(Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// As for `get`.
+    pub kind: String,
+    /// Their names.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Validate and show what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -238,6 +255,7 @@ impl Command {
         match self {
             Self::Apply(ApplyArgs { connection, .. })
             | Self::Get(GetArgs { connection, .. })
+            | Self::Delete(DeleteArgs { connection, .. })
             | Self::List(ListArgs { connection, .. })
             | Self::Status(StatusArgs { connection })
             | Self::Health(HealthArgs { connection, .. })

@@ -56,7 +56,8 @@ pub async fn all(mut request: ListRequest, backend: &dyn Backend) -> Result<(Vec
     }
 }
 
-fn read_kind(word: &str) -> Result<Kind, Error> {
+/// The kind that a word names; case and plural do not matter.
+pub fn read_kind(word: &str) -> Result<Kind, Error> {
     word.parse().map_err(|error: waybill_model::resource::UnknownKind| Error::Usage(error.to_string()))
 }
 

@@ -43,6 +43,7 @@ pub async fn execute(command: &Command, backend: &dyn Backend) -> Result<Report,
         Command::List(ListArgs { kind, labels, connection }) => {
             read::list(kind.as_deref().unwrap_or_default(), labels, connection.output.unwrap_or_default(), backend).await
         }
+        Command::Delete(args) => apply::delete(args, backend).await,
         Command::Status(args) => status::status(args.connection.output.unwrap_or_default(), backend).await,
         Command::Health(args) => {
             let name = args.name.as_deref().unwrap_or_default();

@@ -72,6 +72,26 @@ fn an_apply_that_waits_asks_for_its_revision_and_ends_as_the_fleet_says() {
 }
 
 #[test]
+fn what_is_deleted_is_named_by_kind_and_name_and_goes_at_once() {
+    let fake = Fake::default();
+    run(&fake, &["delete", "orgs", "a", "b", "--dry-run"]).expect("deleted");
+    {
+        let applied = fake.applied.lock().expect("applied");
+        let names: Vec<(&str, &str)> = applied[0].deletes.iter().map(|one| (one.kind.as_str(), one.name.as_str())).collect();
+        assert_eq!((names, applied[0].dry_run, applied[0].upserts.len()), (vec![("Org", "a"), ("Org", "b")], true, 0));
+    }
+    for (words, understood) in [(&["delete", "orgs"][..], "NAMES"), (&["delete", "planets", "mars"], "planets")] {
+        let Err(Error::Usage(message)) = run(&fake, words) else { panic!("not understood") };
+        assert!(message.contains(understood), "{message}");
+    }
+    // Something else still names it.
+    let violations = vec![violation("Workspace", "w", "spec.org", "reference_missing")];
+    let fake = Fake { apply: ApplyChangeSetResponse { violations, ..ApplyChangeSetResponse::default() }, ..Fake::default() };
+    let Err(Error::Refused(message)) = run(&fake, &["delete", "Org", "acme"]) else { panic!("refused") };
+    assert!(message.contains("Workspace `w`: spec.org: no good"), "{message}");
+}
+
+#[test]
 fn faults_have_their_file_line_and_path_wherever_they_were_found() {
     let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
     let path = file.path().display().to_string();
