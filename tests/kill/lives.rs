@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use waybill_tests::{Launch, Process, Ready, program};
 
-use crate::load::Door;
-use crate::remains::Remains;
-use crate::rows;
 use crate::script::{Death, RANDOM};
+use waybill_tests::oracle::load::Door;
+use waybill_tests::oracle::remains::Remains;
+use waybill_tests::oracle::rows::{self, Source};
 
 /// How long a start may take before the run is given up. What it should take is another figure.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -148,7 +148,7 @@ impl Lives {
     fn then_offline(&mut self, name: &'static str) -> Result<()> {
         let running = self.start("", |_, ready| ready.is_some_and(|ready| ready.elapsed() > SERVES))?;
         self.kill(running, name)?;
-        for fault in rows::verify(&self.state(), &self.folder)? {
+        for fault in rows::verify(&Source::State(self.state()), &self.folder)? {
             self.failures.push(format!("`ledger verify` on what a dead process has left: {fault}"));
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Lives {
             {
                 running.ready = Some(start.elapsed());
                 running.opened = Some(Instant::now());
-                self.door.open(ready.http, self.lives.len());
+                self.door.open(0, ready.http, self.lives.len());
             }
             running.status = running.process.ended()?;
             if let Some(status) = running.status {
@@ -230,7 +230,7 @@ impl Lives {
     }
 
     fn over(&mut self, running: &Running, death: &'static str, is_killed: bool) {
-        self.door.close();
+        self.door.close(0);
         let served = running.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
         self.lives.push(Life { death, ready: running.ready, served, is_killed });
     }

@@ -2,31 +2,15 @@
 //! the provider recorded.
 //!
 //! # Layout
-//! - `prices`: the oracle's own price list. `call`: what a request of a number asks. `configuration`: what the product is given of both.
-//! - `provider`: the process that answers, and its records. `load`: the callers, and what they saw. `shown`: what an answer says of its cost.
-//! - `script`: the deaths in their order. `lives`: the product from start to death, again and again.
-//! - `remains`: what a dead process has left in its spool. `rows`: what the ledger says in the end. `ids`: their names.
-//! - `verdict`: all of these against one another. `report`: tables and figures.
+//! - `script`: the deaths in their order. `lives`: the product from start to death, again and again. `report`: tables and figures.
+//! - Who calls, who answers and who judges is the oracle of `waybill_tests`.
 //!
 //! # Invariants
-//! - The oracle shares no code with the product: prices, arithmetic, identifiers, the reader of the spool and of answers are its own.
-//! - What the ledger must say of an attempt is known before it is asked: from the caller, the provider's record and the spool of the dead.
-//! - Nothing is left out of the judgement: every request, every record, every event.
 //! - The seed decides the script; what a random instant hits depends on the machine.
 
-mod call;
-mod configuration;
-mod ids;
 mod lives;
-mod load;
-mod prices;
-mod provider;
-mod remains;
 mod report;
-mod rows;
 mod script;
-mod shown;
-mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,12 +21,13 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::lives::Lives;
-use crate::load::{Door, Load};
-use crate::provider::Provider;
 use crate::report::Report;
-use crate::rows::Ledger;
-use crate::verdict::{Evidence, Verdict, judge};
 use waybill_tests::Random;
+use waybill_tests::oracle::configuration;
+use waybill_tests::oracle::load::{Door, Load, Pace};
+use waybill_tests::oracle::provider::Provider;
+use waybill_tests::oracle::rows::{Ledger, Source};
+use waybill_tests::oracle::verdict::{Evidence, Verdict, judge};
 
 /// Kills the product under load and judges its ledger.
 #[derive(Parser)]
@@ -89,7 +74,7 @@ fn run(args: &Args, folder: &Path) -> Result<Report> {
     let provider = Provider::start(folder)?;
     let (config, key) = configuration::write(folder, &provider.base_url, &mut random)?;
     let door = Arc::new(Door::default());
-    let load = Load::start(&door, &key, args.seed);
+    let load = Load::start(&door, &key, args.seed, Pace::BUSY);
     let mut lives = Lives::new(folder, &config, &door);
     println!("seed {}: {} deaths", args.seed, script.len() - 1);
     let lived = script.iter().try_for_each(|death| lives.until(death).with_context(|| format!("on the way to {death:?}")));
@@ -97,9 +82,17 @@ fn run(args: &Args, folder: &Path) -> Result<Report> {
     lived?;
     let records = provider.stop()?;
     println!("{} lives in {:.0} s; reading the ledger", lives.lives.len(), start.elapsed().as_secs_f64());
-    let ledger = Ledger::read(&lives.state(), folder)?;
+    let ledger = Ledger::read(&Source::State(lives.state()), folder)?;
     let told = lives.lives.len() - 1;
-    let evidence = Evidence { seed: args.seed, sent: &sent, records: &records, remains: &lives.remains, ledger: &ledger, told };
+    let evidence = Evidence {
+        seed: args.seed,
+        sent: &sent,
+        records: &records,
+        remains: &lives.remains,
+        ledger: &ledger,
+        told: Some(told),
+        is_over: true,
+    };
     let verdict = judge(&evidence, lives.lives.len());
     print_inventory(&evidence, &verdict);
     let report = Report::new(&lives.lives, &lives.failures, &verdict);

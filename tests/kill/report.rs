@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::lives::Life;
-use crate::verdict::{Finding, Promise, Tally, Verdict};
+use waybill_tests::oracle::verdict::{Finding, Promise, Tally, Verdict};
 
 /// Longest time from the start of a process until it serves.
 const READY: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! The contracts on real servers: etcd, Kafka and PostgreSQL as children of this process, killed, paused and started again.
 //!
 //! # Layout
+//! - `store`: the contract of the store, on etcd. `ledger`: that of the ledger, on PostgreSQL. `suite`: how their cases are run.
 //! - `etcd`, `kafka`, `postgres`: each server behaves as the tests of the product take for granted.
 //! - `fetch.py`, `servers/`: how the servers are got (`README.md`).
 //!
@@ -10,7 +11,10 @@
 
 mod etcd;
 mod kafka;
+mod ledger;
 mod postgres;
+mod store;
+mod suite;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +40,7 @@ struct Case {
     run: fn(&std::path::Path, &mut Report) -> Result<()>,
 }
 
-const CASES: [&[Case]; 3] = [etcd::CASES, kafka::CASES, postgres::CASES];
+const CASES: [&[Case]; 5] = [etcd::CASES, kafka::CASES, postgres::CASES, store::CASES, ledger::CASES];
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();

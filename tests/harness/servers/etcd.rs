@@ -179,6 +179,13 @@ impl Etcd {
         self.nodes.iter_mut().zip(endpoints).filter_map(|(node, endpoint)| node.is_running().then_some(endpoint)).collect()
     }
 
+    /// Forgets all history but the present.
+    pub fn compact(&mut self) -> Result<()> {
+        let text = self.control(&["get", "/", "--prefix", "--keys-only", "--limit=1", "--write-out=json"])?;
+        let Listed { header } = serde_json::from_str(&text).context("an answer of etcd")?;
+        self.control(&["compact", "--physical", &header.revision.to_string()]).map(drop)
+    }
+
     /// Turns on users: `root` with everything, and `user`, who may do what it likes below `prefix` and nothing else. With certificates, a client's
     /// common name is its user.
     pub fn require_users(&mut self, user: &str, password: &str, prefix: &str) -> Result<()> {
@@ -238,8 +245,14 @@ struct Status {
 }
 
 #[derive(Deserialize)]
+struct Listed {
+    header: Header,
+}
+
+#[derive(Deserialize)]
 struct Header {
     member_id: u64,
+    revision: i64,
 }
 
 fn launch(server: &Path, number: usize, place: &Place, scheme: &str, peers: &str, folder: &Path) -> Launch {

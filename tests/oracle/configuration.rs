@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::prices::{CONTEXT_WINDOW, ENDPOINTS, MAX_OUTPUT, Rate};
-use waybill_tests::Random;
+use super::prices::{CONTEXT_WINDOW, ENDPOINTS, MAX_OUTPUT, Rate};
+use crate::Random;
 
 /// Name of the workspace, and so of its account in the ledger.
 pub const WORKSPACE: &str = "kill";

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::ids::Id;
-use crate::rows::Kind;
+use super::ids::Id;
+use super::rows::Kind;
 
 /// How an attempt stands in a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

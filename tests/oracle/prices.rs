@@ -3,7 +3,7 @@
 //! Each rate stands here twice, by hand: as the decimal the product is given, and as the integer a bill is made of. So a fault in how the
 //! product reads a decimal shows as a wrong amount, and no rule is shared with its code.
 
-use crate::provider::Usage;
+use super::provider::Usage;
 
 /// Tokens that every model of the list reads and writes together, at most.
 pub const CONTEXT_WINDOW: u64 = 100_000;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::prices::MAX_OUTPUT;
+use super::prices::MAX_OUTPUT;
 
 /// Which model each request asks for, in turn.
 const MODELS: [&str; 12] = [

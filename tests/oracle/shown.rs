@@ -1,9 +1,9 @@
 //! What an answer says of its usage and its cost, read from its text.
 
+use crate::SseReader;
 use serde_json::Value;
-use waybill_tests::SseReader;
 
-use crate::provider::Usage;
+use super::provider::Usage;
 
 /// What was shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::{Launch, Process, program, wait_until};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use waybill_tests::{Launch, Process, program, wait_until};
 
-use crate::ids::{self, Id};
+use super::ids::{self, Id};
 
 /// How long its start and its end may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -38,6 +37,11 @@ impl Provider {
             Ok(fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok()))
         })?;
         Ok(Self { process, records, base_url })
+    }
+
+    /// What it has recorded so far.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        read(&self.records)
     }
 
     /// Ends it and reads its records.
@@ -103,10 +107,12 @@ struct Message {
 }
 
 fn read(file: &Path) -> Result<Vec<Record>> {
-    let lines = BufReader::new(fs::File::open(file).with_context(|| format!("the records {}", file.display()))?).lines();
+    let text = fs::read_to_string(file).with_context(|| format!("the records {}", file.display()))?;
+    // The last line may be half written while it runs.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut records = BTreeMap::<u64, Record>::new();
-    for line in lines {
-        let line: Line = serde_json::from_str(&line?).context("a line of the provider's records")?;
+    for line in whole.lines() {
+        let line: Line = serde_json::from_str(line).context("a line of the provider's records")?;
         add(records.entry(line.arrival).or_default(), line)?;
     }
     Ok(records.into_values().collect())

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::{clean, program, wait_until};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use waybill_tests::{clean, program, wait_until};
 
-use crate::ids::{self, Id};
+use super::ids::{self, Id};
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -58,6 +59,10 @@ pub struct Row {
     pub amount: i128,
     pub reservation: i128,
     pub lines: i128,
+    /// The configuration that the request was pinned to.
+    pub revision: u64,
+    /// When the attempt began, by the proxy's clock.
+    pub start_us: i64,
 }
 
 /// Everything that the ledger says.
@@ -107,6 +112,10 @@ struct AttemptText {
     endpoint: String,
     #[serde(default)]
     reservation_picousd: Option<String>,
+    #[serde(default)]
+    revision: Option<String>,
+    #[serde(default)]
+    start_unix_us: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,9 +153,9 @@ struct BalanceText {
 }
 
 impl Ledger {
-    /// Reads the ledger in a state folder that no process uses. What the commands print is kept in `folder`.
-    pub fn read(state: &Path, folder: &Path) -> Result<Self> {
-        let asked = Asked { state, folder };
+    /// Reads the ledger. What the commands print is kept in `folder`.
+    pub fn read(source: &Source, folder: &Path) -> Result<Self> {
+        let asked = Asked { source, folder };
         let VerifyText { faults } = asked.json("verify", &[])?;
         let RecomputeText { events, differences } = asked.json("recompute", &[])?;
         let BalancesText { balances } = asked.json("balances", &[])?;
@@ -163,24 +172,43 @@ impl Ledger {
 }
 
 /// Runs `ledger verify` alone, for which the product recovers and reads what a dead process has left. Gives what it has found.
-pub fn verify(state: &Path, folder: &Path) -> Result<Vec<String>> {
-    let VerifyText { faults } = Asked { state, folder }.json("verify", &[])?;
+pub fn verify(source: &Source, folder: &Path) -> Result<Vec<String>> {
+    let VerifyText { faults } = Asked { source, folder }.json("verify", &[])?;
     Ok(faults)
 }
 
+/// Attempts that have a terminal event now, asked of a running ledger while it may still grow.
+pub fn attempts(source: &Source, folder: &Path) -> Result<Vec<Id>> {
+    let rows = rows(Asked { source, folder }.json("show", &[])?)?;
+    Ok(rows.into_iter().map(|row| row.attempt).collect())
+}
+
+/// Where a ledger is asked for.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a state folder that no process uses.
+    State(PathBuf),
+    /// Of a running control plane, with the operator's token.
+    Admin { server: SocketAddr, token_file: PathBuf },
+}
+
 struct Asked<'a> {
-    state: &'a Path,
+    source: &'a Source,
     folder: &'a Path,
 }
 
 impl Asked<'_> {
-    /// Runs `waybill ledger VERB` on the state folder and reads what it prints. A check that has found something ends with 1 and prints too.
+    /// Runs `waybill ledger VERB` and reads what it prints. A check that has found something ends with 1 and prints too.
     fn json<T: DeserializeOwned>(&self, verb: &str, more: &[&str]) -> Result<T> {
         let printed = self.folder.join(format!("ledger-{verb}{}.json", more.concat()));
         let log: PathBuf = printed.with_extension("log");
         let mut command = Command::new(program("waybill")?);
         clean(&mut command);
-        command.args(["ledger", verb, "--output", "json", "--state"]).arg(self.state).args(more);
+        command.args(["ledger", verb, "--output", "json"]).args(more);
+        match self.source {
+            Source::State(state) => command.arg("--state").arg(state),
+            Source::Admin { server, token_file } => command.args(["--admin", &server.to_string(), "--token-file"]).arg(token_file),
+        };
         command.stdin(Stdio::null()).stdout(File::create(&printed)?).stderr(File::create(&log)?);
         let mut child = command.spawn().context("starting `waybill ledger`")?;
         let status = match wait_until(&format!("`waybill ledger {verb}`"), LIMIT, || Ok(child.try_wait()?)) {
@@ -222,6 +250,8 @@ fn row(text: RowText) -> Result<Row> {
         amount: number(event.amount_picousd.as_deref())?,
         reservation: number(attempt.reservation_picousd.as_deref())?,
         lines: event.lines.iter().map(|line| number(line.amount_picousd.as_deref())).sum::<Result<i128>>()?,
+        revision: u64::try_from(number(attempt.revision.as_deref())?)?,
+        start_us: i64::try_from(number(attempt.start_unix_us.as_deref())?)?,
     })
 }
 
@@ -239,7 +269,7 @@ mod tests {
         let text = r#"[{"incarnation":"18446744073709551615","sequence":"3","position":"9","event":{"kind":"KIND_SETTLED","amountPicousd":"42",
             "lines":[{"meter":"input","quantity":"1","amountPicousd":"40"},{"amountPicousd":"2"},{"meter":"request"}],
             "attempt":{"attemptId":"AAECAwQFBgcICQoLDA0ODw==","generationId":"/////////////////////w==","endpoint":"plain","appTitle":"kill-1-2",
-            "reservationPicousd":"99"}}},
+            "reservationPicousd":"99","revision":"12","startUnixUs":"1700000000000000"}}},
             {"incarnation":"1","sequence":"4","event":{"kind":"KIND_CLOSED"}}]"#;
         let found = rows(serde_json::from_str(text).unwrap()).unwrap();
         let first = Row {
@@ -253,6 +283,8 @@ mod tests {
             amount: 42,
             reservation: 99,
             lines: 42,
+            revision: 12,
+            start_us: 1_700_000_000_000_000,
         };
         assert_eq!(found[0], first);
         assert_eq!((found[1].kind, found[1].sequence, found[1].attempt), (Kind::Closed, 4, [0; 16]));

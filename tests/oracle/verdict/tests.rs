@@ -1,9 +1,11 @@
 //! A small world in which all is right, and every way in which it may be wrong.
 
+use std::time::Duration;
+
 use super::*;
-use crate::load::Seen;
-use crate::provider::Usage;
-use crate::shown::Shown;
+use crate::oracle::load::Seen;
+use crate::oracle::provider::Usage;
+use crate::oracle::shown::Shown;
 
 const USAGE: Usage = Usage { prompt: 1200, completion: 30, cached: 0, reasoning: 0 };
 const COST: i128 = 1200 * 150_000 + 30 * 600_000;
@@ -41,6 +43,8 @@ fn row(sequence: u64, number: u64, kind: Kind, endpoint: &str, amount: i128) -> 
         amount,
         reservation,
         lines: amount,
+        revision: 1,
+        start_us: 0,
     }
 }
 
@@ -50,7 +54,7 @@ fn record(number: u64, model: &str, status: u16, usage: Option<Usage>) -> Record
 }
 
 fn sent(number: u64, seen: Seen) -> Sent {
-    Sent { number, life: 0, body_bytes: BYTES, generation: Some([9; 16]), seen }
+    Sent { number, life: 0, place: 0, at: Duration::ZERO, took: Duration::ZERO, body_bytes: BYTES, generation: Some([9; 16]), seen }
 }
 
 /// One settled request that was seen, one cut and settled, one cut and orphaned, one that failed, one that never became an attempt.
@@ -107,7 +111,7 @@ fn world() -> World {
 
 fn findings(world: &World) -> Vec<Promise> {
     let World { sent, records, remains, ledger, told } = world;
-    let verdict = judge(&Evidence { seed: 1, sent, records, remains, ledger, told: *told }, 2);
+    let verdict = judge(&Evidence { seed: 1, sent, records, remains, ledger, told: Some(*told), is_over: true }, 2);
     verdict.findings.iter().map(|finding| finding.promise).collect()
 }
 
@@ -116,7 +120,7 @@ fn a_right_world_has_no_findings_and_is_counted() {
     let world = world();
     assert_eq!(findings(&world), []);
     let World { sent, records, remains, ledger, told } = &world;
-    let verdict = judge(&Evidence { seed: 1, sent, records, remains, ledger, told: *told }, 2);
+    let verdict = judge(&Evidence { seed: 1, sent, records, remains, ledger, told: Some(*told), is_over: true }, 2);
     let tally =
         Tally { requests: 5, seen: 1, errors: 1, cut: 3, cut_and_settled: 1, without_attempt: 1, settled: 2, orphaned: 1, failed: 1 };
     assert_eq!(verdict.tallies, [tally, Tally::default()]);
