@@ -1,7 +1,8 @@
 //! The contracts on real servers: etcd, Kafka and PostgreSQL as children of this process, killed, paused and started again.
 //!
 //! # Layout
-//! - `store`: the contract of the store, on etcd. `ledger`: that of the ledger, on PostgreSQL. `suite`: how their cases are run.
+//! - `store`: the contract of the store, on etcd. `ledger`: that of the ledger, on PostgreSQL.
+//! - `usage`: that of the usage transport, through Kafka. `suite`: how their cases are run.
 //! - `etcd`, `kafka`, `postgres`: each server behaves as the tests of the product take for granted.
 //! - `fetch.py`, `servers/`: how the servers are got (`README.md`).
 //!
@@ -15,6 +16,7 @@ mod ledger;
 mod postgres;
 mod store;
 mod suite;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,7 +42,7 @@ struct Case {
     run: fn(&std::path::Path, &mut Report) -> Result<()>,
 }
 
-const CASES: [&[Case]; 5] = [etcd::CASES, kafka::CASES, postgres::CASES, store::CASES, ledger::CASES];
+const CASES: [&[Case]; 6] = [etcd::CASES, kafka::CASES, postgres::CASES, store::CASES, ledger::CASES, usage::CASES];
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
