@@ -10,7 +10,7 @@ use waybill_proto::{
 use crate::{
     classes::{CLASSES, Says, says},
     places::Places,
-    verdict::{Tally, Verdict, judge},
+    verdict::{Report, Tally, Verdict, judge},
     window::{STEP_MS, Span, Sum, Window},
 };
 
@@ -144,13 +144,14 @@ impl Fold {
     /// What the reporters of an endpoint say together: of the short window if that is bad, else of the minute.
     #[must_use]
     pub fn verdict(&self, endpoint: &str, now_ms: i64) -> Verdict {
-        self.endpoints.get(endpoint).map_or_else(Verdict::default, |seen| worse(&seen.reporters, now_ms))
+        let open = |proxy: &str| self.proxies.get(proxy).is_some_and(|process| process.open_breakers.contains_key(endpoint));
+        self.endpoints.get(endpoint).map_or_else(Verdict::default, |seen| worse(&seen.reporters, open, now_ms))
     }
 
     /// The same of the credential of an account.
     #[must_use]
     pub fn verdict_of_account(&self, account: &str, now_ms: i64) -> Verdict {
-        self.accounts.get(account).map_or_else(Verdict::default, |reporters| worse(reporters, now_ms))
+        self.accounts.get(account).map_or_else(Verdict::default, |reporters| worse(reporters, |_| false, now_ms))
     }
 
     /// The last minute of an endpoint by class, those that were counted alone.
@@ -186,8 +187,8 @@ impl Fold {
     }
 }
 
-fn worse(reporters: &Reporters, now_ms: i64) -> Verdict {
-    let of = |span| judge(reporters.values().map(|window| window.sum(span, now_ms)));
+fn worse(reporters: &Reporters, open: impl Fn(&str) -> bool, now_ms: i64) -> Verdict {
+    let of = |span| judge(reporters.iter().map(|(proxy, window)| Report { tally: window.sum(span, now_ms), open: open(proxy) }));
     let short = of(Span::Short);
     if short.is_bad { short } else { of(Span::Minute) }
 }

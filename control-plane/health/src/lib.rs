@@ -37,4 +37,4 @@ pub use fold::Fold;
 pub use keeper::{ADVICE_TTL, Keeper};
 pub use places::{Place, Places};
 pub use records::Records;
-pub use verdict::{AGREEING_PERCENT, LEAST_ATTEMPTS, LEAST_OF_OTHERS};
+pub use verdict::{AGREEING_PERCENT, LEAST_ATTEMPTS, LEAST_OF_OTHERS, MOST_OF_ONE};

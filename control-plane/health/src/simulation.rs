@@ -17,7 +17,7 @@ const NOTICED: i64 = 30;
 const RECOVERED: i64 = 120;
 
 /// Runs of a test.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 /// (model, endpoints).
 const MODELS: [(&str, usize); 3] = [("lab/four", 4), ("lab/two", 2), ("lab/one", 1)];
@@ -61,6 +61,32 @@ struct Proxy {
     totals: BTreeMap<String, [u64; 2]>,
     /// What the other replica has seen of it.
     elsewhere: BTreeMap<String, [u64; 2]>,
+    breakers: BTreeMap<String, Breaker>,
+}
+
+/// A breaker of the simplest kind: after five failures in a row nothing for ten seconds, then one request at a time.
+#[derive(Clone, Copy, Default)]
+struct Breaker {
+    row: u32,
+    open_until: i64,
+}
+
+impl Breaker {
+    /// How many requests pass in a second.
+    fn passes(self, second: i64) -> u64 {
+        match self.row {
+            0..5 => 4,
+            _ if second < self.open_until => 0,
+            _ => 1,
+        }
+    }
+
+    fn ended(&mut self, good: bool, second: i64) {
+        self.row = if good { 0 } else { self.row + 1 };
+        if self.row >= 5 {
+            self.open_until = second + 10;
+        }
+    }
 }
 
 struct Simulation {
@@ -131,9 +157,12 @@ impl Simulation {
                     _ => 990,
                 };
                 let total = proxy.totals.entry(endpoint.clone()).or_default();
-                for _ in 0..4 {
+                let breaker = proxy.breakers.entry(endpoint.clone()).or_default();
+                for _ in 0..breaker.passes(second) {
                     if self.random.happens(weight) {
-                        total[usize::from(!self.random.happens(good_permille))] += 1;
+                        let good = self.random.happens(good_permille);
+                        total[usize::from(!good)] += 1;
+                        breaker.ended(good, second);
                     }
                 }
                 if odd == Odd::Liar {
@@ -220,7 +249,7 @@ impl Proxy {
                 .into_iter()
                 .map(|(class, count)| ClassCount { class: class.into(), count })
                 .collect(),
-            open_breakers: 0,
+            open_breakers: self.breakers.get(endpoint).map_or(0, |breaker| u32::from(breaker.row >= 5)),
         });
         ProxyState {
             proxy: format!("p{number}"),

@@ -11,6 +11,9 @@ pub const LEAST_OF_OTHERS: u64 = 5;
 /// Reporters of a hundred that must agree; and never less than two.
 pub const AGREEING_PERCENT: u64 = 30;
 
+/// What one reporter weighs at most, in attempts: nobody is heard the louder for more traffic.
+pub const MOST_OF_ONE: u64 = 100;
+
 /// Success is too rare below this share, in hundredths.
 const SUCCESS: u128 = 85;
 
@@ -38,6 +41,13 @@ impl Tally {
         self.good.saturating_add(self.bad)
     }
 
+    /// The same shares of another number of attempts; a failure that would be a fraction is left out.
+    fn scaled_to(self, all: u64) -> Self {
+        let bad = u128::from(self.bad) * u128::from(all) / u128::from(self.all().max(1));
+        let bad = u64::try_from(bad).unwrap_or(u64::MAX);
+        Self { good: all.saturating_sub(bad), bad }
+    }
+
     /// The upper bound of Wilson's interval of the share of success (E. B. Wilson, *Probable inference*, 1927) is below [`SUCCESS`].
     ///
     /// The interval inverts the score test: the bound is below t if and only if the share p is and (t − p)² > z² t (1 − t) ÷ n. That needs no root,
@@ -51,6 +61,24 @@ impl Tally {
     }
 }
 
+/// What one reporter counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// The ends of its attempts.
+    pub tally: Tally,
+    /// It has a breaker of its own open, so it hardly tries any more.
+    pub open: bool,
+}
+
+impl Report {
+    /// With what weight it is heard. Who has stopped trying for good reasons weighs as much as who goes on: else those to whom an endpoint is good
+    /// would outnumber the others by their very attempts.
+    fn weighed(self) -> Tally {
+        let all = self.tally.all();
+        if all > MOST_OF_ONE || (self.open && self.tally.is_bad()) { self.tally.scaled_to(MOST_OF_ONE) } else { self.tally }
+    }
+}
+
 /// What reporters say together.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Verdict {
@@ -60,37 +88,42 @@ pub struct Verdict {
     pub reporters: u32,
     /// Those of them whose own counts are bad.
     pub agreeing: u32,
-    /// All of them together.
+    /// The attempts of all of them.
     pub sum: Tally,
-    /// All but the one with the most failures.
+    /// Of all but the one with the most failures.
     pub others: Tally,
 }
 
-/// Judges by one tally of each reporter.
+/// Judges by one report of each reporter.
 ///
 /// The reporter with the most failures is left out once: what remains must be bad without it, so that one proxy with a bad network, or one that lies,
-/// decides nothing, however much it reports.
-pub fn judge(tallies: impl Iterator<Item = Tally>) -> Verdict {
-    let mut verdict = Verdict::default();
-    let mut loudest = Tally::default();
-    for tally in tallies.filter(|tally| tally.all() > 0) {
-        verdict.reporters += 1;
-        verdict.agreeing += u32::from(tally.is_bad());
-        verdict.sum = verdict.sum.plus(tally);
+/// decides nothing, whatever it reports.
+pub fn judge(reports: impl Iterator<Item = Report> + Clone) -> Verdict {
+    let reports = reports.filter(|report| report.tally.all() > 0);
+    let (reporters, sum, others) = summed(reports.clone().map(|report| report.tally));
+    let (_, weighed, weighed_others) = summed(reports.clone().map(Report::weighed));
+    let agreeing = reports.filter(|report| report.tally.is_bad()).count();
+    let agreeing = u32::try_from(agreeing).unwrap_or(u32::MAX);
+    let needed = (u64::from(reporters) * AGREEING_PERCENT).div_ceil(100).max(2);
+    let is_bad = weighed.all() >= LEAST_ATTEMPTS
+        && weighed.is_bad()
+        && weighed_others.all() >= LEAST_OF_OTHERS
+        && weighed_others.is_bad()
+        && u64::from(agreeing) >= needed;
+    Verdict { is_bad, reporters, agreeing, sum, others }
+}
+
+/// How many there are, all of them together, and all but the one with the most failures.
+fn summed(tallies: impl Iterator<Item = Tally>) -> (u32, Tally, Tally) {
+    let (mut count, mut sum, mut loudest) = (0, Tally::default(), Tally::default());
+    for tally in tallies {
+        count += 1;
+        sum = sum.plus(tally);
         if (tally.bad, tally.all()) > (loudest.bad, loudest.all()) {
             loudest = tally;
         }
     }
-    let sum = verdict.sum;
-    let others = Tally { good: sum.good.saturating_sub(loudest.good), bad: sum.bad.saturating_sub(loudest.bad) };
-    verdict.others = others;
-    let needed = (u64::from(verdict.reporters) * AGREEING_PERCENT).div_ceil(100).max(2);
-    verdict.is_bad = sum.all() >= LEAST_ATTEMPTS
-        && sum.is_bad()
-        && others.all() >= LEAST_OF_OTHERS
-        && others.is_bad()
-        && u64::from(verdict.agreeing) >= needed;
-    verdict
+    (count, sum, Tally { good: sum.good.saturating_sub(loudest.good), bad: sum.bad.saturating_sub(loudest.bad) })
 }
 
 #[cfg(test)]
@@ -121,7 +154,10 @@ mod tests {
             // Of the honest nobody sees more than one failure in a hundred attempts or so.
             let honest = honest.into_iter().map(|(good, bad)| Tally { good, bad: bad.min(good / 100) });
             let all = honest.chain([Tally { good, bad }]);
-            prop_assert!(!judge(all).is_bad);
+            for open in [false, true] {
+                let verdict = judge(all.clone().map(|tally| Report { tally, open }));
+                prop_assert!(!verdict.is_bad);
+            }
         }
     }
 
@@ -141,8 +177,22 @@ mod tests {
             ("84 % of not many", vec![tally(84, 16), tally(84, 16)], false, 2, 0),
         ];
         for (name, tallies, is_bad, reporters, agreeing) in rows {
-            let verdict = judge(tallies.into_iter());
+            let verdict = judge(tallies.into_iter().map(|tally| Report { tally, open: false }));
             assert_eq!((verdict.is_bad, verdict.reporters, verdict.agreeing), (is_bad, reporters, agreeing), "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_heard_the_louder_for_more_traffic_nor_the_less_for_an_open_breaker() {
+        let report = |good, bad, open| Report { tally: Tally { good, bad }, open };
+        let rows: [(&str, Vec<Report>, bool); 4] = [
+            ("two have stopped trying, the third goes on", vec![report(0, 5, true), report(0, 5, true), report(1_000, 3, false)], true),
+            ("none of them has a breaker open", vec![report(0, 5, false), report(0, 5, false), report(1_000, 3, false)], false),
+            ("one has", vec![report(0, 5, true), report(900, 3, false), report(1_000, 3, false)], false),
+            ("successes that never were hide nothing", vec![report(0, 500, false), report(0, 500, false), report(1 << 40, 0, false)], true),
+        ];
+        for (name, reports, is_bad) in rows {
+            assert_eq!(judge(reports.into_iter()).is_bad, is_bad, "{name}");
         }
     }
 }

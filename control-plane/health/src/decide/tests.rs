@@ -141,6 +141,8 @@ fn what_the_configuration_took_away_is_given_back() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
     /// Whatever was recorded and counted: no more than ten transitions, and no model left with less than half that had it.
     #[test]
     fn capacity_stays(
