@@ -27,7 +27,8 @@ impl Sheet {
         }
     }
 
-    /// A metric that another room names.
+    /// A metric that another room names: those of the way through Kafka.
+    #[cfg(feature = "cluster")]
     pub fn told(&mut self, name: &str, help: &str, is_counter: bool, value: u64) {
         if is_counter { self.0.counter(name, help, &[], value) } else { self.0.gauge(name, help, &[], value) }
     }

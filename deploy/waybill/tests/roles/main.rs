@@ -110,3 +110,28 @@ fn a_proxy_without_a_configuration_says_so_and_refuses_nobody_for_it() {
     let metrics = process::get(&ops, "/metrics", None).body;
     assert!(metrics.contains("waybill_control_connected 0\n") && metrics.contains("waybill_spool_bytes "), "{metrics}");
 }
+
+#[test]
+fn a_store_is_copied_backed_up_and_brought_back_whole_and_never_over_another() {
+    let mut cluster = Cluster::start();
+    cluster.configure();
+    let done = |words: &[&str], expected: bool| {
+        let (ended, log) = cluster.run(words);
+        assert_eq!(ended.success(), expected, "{words:?}: {log}");
+        log
+    };
+    let digest = done(&["store", "copy", "--from", "sqlite:store.db", "--to", "sqlite:copy.db", "--pepper-files", "pepper"], true);
+    assert!(digest.contains("pepper 1: fingerprint "), "{digest}");
+    assert_eq!(done(&["backup", "--store", "sqlite:copy.db", "-o", "backup"], true), digest);
+    assert!(done(&["backup", "--store", "sqlite:copy.db", "-o", "backup"], false).contains("cannot be made"));
+    assert_eq!(done(&["restore", "backup", "--store", "sqlite:back.db"], true), digest);
+    assert!(done(&["restore", "backup", "--store", "sqlite:back.db"], false).contains("not empty"));
+    assert_eq!(done(&["restore", "backup", "--store", "sqlite:back.db", "--replace"], true), digest);
+    assert!(done(&["migrate", "--store", "sqlite:back.db", "--ledger", "sqlite:ledger.db"], true).contains("0 values rewritten"));
+    assert!(done(&["store", "copy", "--from", "sqlite:none.db", "--to", "sqlite:x.db"], false).contains("there is no none.db"));
+    done(&["secrets", "new", "pepper", "other"], true);
+    let refused = done(&["store", "copy", "--from", "sqlite:store.db", "--to", "sqlite:x.db", "--pepper-files", "other"], false);
+    assert!(refused.contains("no API key would be recognised"), "{refused}");
+    let (ended, log) = cluster.control.take().expect("a control plane").terminate();
+    assert!(ended.success(), "{log}");
+}
