@@ -197,7 +197,9 @@ fn a_guardrail_is_to_blame_where_what_it_leaves_is_not_what_was_asked_for() {
     let only_a = names(&["a"]);
     let only_a = Wishes { only: &only_a, ..Wishes::of_model("m") };
     let off = || row("lab/m", "b", "1", "1").with(|spec| spec.disabled = true);
-    let rows: [(&[&str], Wishes<'_>, Row, Option<(Code, &str, &[&str])>); 6] = [
+    /// How the refusal is told: its code, its error type, what excluded.
+    type Told<'a> = Option<(Code, &'a str, &'a [&'a str])>;
+    let rows: [(&[&str], Wishes<'_>, Row, Told<'_>); 6] = [
         (&["a"], Wishes::of_model("m"), row("lab/m", "b", "1", "1"), None),
         (
             &["a", "b"],
