@@ -182,7 +182,7 @@ fn pure_manifests(rooms: &[Room]) -> Vec<String> {
 }
 
 /// Modules of other crates that must be pure, below the root and without `.rs`: a file, or a folder of that name. Whoever renames one renames it here.
-const PURE_MODULES: [&str; 19] = [
+const PURE_MODULES: [&str; 21] = [
     "data-plane/meter/src/intent",
     "data-plane/meter/src/tally",
     "control-plane/store/src/decide",
@@ -195,6 +195,8 @@ const PURE_MODULES: [&str; 19] = [
     "control-plane/publish/src/denials",
     "control-plane/publish/src/publication",
     "control-plane/publish/src/session",
+    "control-plane/publish/src/rollout",
+    "control-plane/publish/src/conduct",
     "data-plane/sync/src/adopt",
     "data-plane/sync/src/backoff",
     "data-plane/sync/src/change",

@@ -47,7 +47,7 @@ pub struct Admin {
     /// The world as it was last read or written. Never trusted without a look at the head.
     held: Mutex<Option<Arc<Held>>>,
     /// Change sets of this process take turns, so that they do not make one another's validation void.
-    turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 impl Admin {
@@ -150,7 +150,7 @@ impl Admin {
                 return Ok(plan.into_response());
             }
             self.remember(plan.puts().filter(|resource| matches!(resource.spec, Some(Spec::PriceBook(_))))).await?;
-            match commit::commit(&*self.parts.store, &held, &plan, call, self.unix_ms()).await? {
+            match commit::commit(&*self.parts.store, &held, &plan, call, None, self.unix_ms()).await? {
                 Landed::Here(next) => {
                     self.hold(next);
                     return Ok(plan.into_response());
@@ -191,7 +191,7 @@ impl Admin {
         Ok(read)
     }
 
-    fn hold(&self, next: Arc<Held>) {
+    pub(crate) fn hold(&self, next: Arc<Held>) {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
 

@@ -33,6 +33,8 @@ pub struct Asked {
     pub if_revision: u64,
     /// Nothing is to be written.
     pub dry_run: bool,
+    /// It is to reach the proxies ring by ring, each watched for so long, milliseconds.
+    pub bake_ms: Option<u64>,
 }
 
 impl Asked {
@@ -59,8 +61,33 @@ impl Asked {
             preconditions: preconditions.collect::<Result<_, Error>>()?,
             if_revision: request.if_revision,
             dry_run: request.dry_run,
+            bake_ms: read_rollout(request)?,
         })
     }
+}
+
+/// How long each ring of a rollout is watched where the request does not say, milliseconds.
+const BAKE_MS: u64 = 30_000;
+
+/// Longest watch of a ring, milliseconds: a day.
+const LONGEST_BAKE_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Whether a rollout is asked for. Keys take no part in one: a key would be known at some proxies and unknown at others.
+fn read_rollout(request: &ApplyChangeSetRequest) -> Result<Option<u64>, Error> {
+    let Some(plan) = &request.rollout else { return Ok(None) };
+    let refuse = |message: String| Err(Error::Malformed { field: "rollout", message });
+    if request.in_sets {
+        return refuse("a rollout is one change set: divide it".to_owned());
+    }
+    let is_key = |kind: Option<Kind>| kind == Some(Kind::ApiKey);
+    let deletes_key = request.deletes.iter().any(|delete| is_key(delete.kind.parse().ok()));
+    if deletes_key || request.upserts.iter().any(|resource| is_key(Kind::of(resource))) {
+        return refuse("keys are not rolled out, since one would be known at some proxies only: apply them by themselves".to_owned());
+    }
+    if plan.bake_ms > LONGEST_BAKE_MS {
+        return refuse(format!("{} ms is too long to watch a ring: at most {LONGEST_BAKE_MS} ms", plan.bake_ms));
+    }
+    Ok(Some(if plan.bake_ms == 0 { BAKE_MS } else { plan.bake_ms }))
 }
 
 /// Reads a kind of a request.

@@ -11,13 +11,16 @@ use waybill_proto::{
     admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse},
     model::v1::Resource,
 };
-use waybill_publish::stored::{Head, LogEntry, LoggedChange, resource_value};
+use waybill_publish::{
+    rollout::{Rollout, State},
+    stored::{Head, LogEntry, LoggedChange, resource_value},
+};
 use waybill_store::{Compare, Done, Operation, Outcome, Position, Read, Store, Transaction, keys};
 
 use crate::{
     error::Error,
     held::Held,
-    plan::{Plan, Step},
+    plan::{Plan, RolloutStep, Step},
 };
 
 /// A result keeps the field-by-field changes up to this size, so that it fits a transaction beside the resources.
@@ -37,7 +40,15 @@ pub struct Call {
     request_hash: [u8; 32],
 }
 
+/// Rollouts that are remembered after they have ended.
+const ENDED_ROLLOUTS: usize = 20;
+
 impl Call {
+    /// A call of the control plane itself.
+    pub fn of_ours(actor: &str) -> Self {
+        Self { actor: actor.to_owned(), idempotency_key: String::new(), request_hash: [0; 32] }
+    }
+
     /// The call of a request.
     pub fn new(request: &ApplyChangeSetRequest, actor: &str) -> Self {
         let request_hash = *blake3::hash(&request.encode_to_vec()).as_bytes();
@@ -111,11 +122,24 @@ fn repeat(value: &[u8], call: &Call) -> Result<ApplyChangeSetResponse, Error> {
     Ok(finished.response.unwrap_or_default())
 }
 
-/// Commits a plan, if the world is still the one that it was made for.
-pub async fn commit(store: &dyn Store, held: &Held, plan: &Plan, call: &Call, unix_ms: i64) -> Result<Landed, Error> {
+/// Commits a plan, if the world is still the one that it was made for, and if the fence of a job's leader holds.
+pub async fn commit(
+    store: &dyn Store,
+    held: &Held,
+    plan: &Plan,
+    call: &Call,
+    fence: Option<Compare>,
+    unix_ms: i64,
+) -> Result<Landed, Error> {
     let mut transaction = Transaction { compares: vec![Compare::unchanged(keys::head(), held.position())], ..Transaction::default() };
-    for step in &plan.steps {
+    transaction.compares.extend(fence);
+    for step in written(plan) {
         add_step(&mut transaction, step);
+    }
+    if let Some(step) = &plan.rollout {
+        let record = step.record();
+        transaction.then.push(Operation::Put(keys::rollout(&record.id), record.to_value()));
+        transaction.then.extend(forgotten(held).map(|id| Operation::delete(&keys::rollout(id))));
     }
     if let Some(key) = call.idempotency_key() {
         let key = keys::idempotency(key);
@@ -163,13 +187,28 @@ async fn if_it_landed(store: &dyn Store, head: &Head, plan: &Plan, error: waybil
 /// The world after a commit at this position.
 fn after(held: &Held, plan: &Plan, head: Head, position: Position) -> Held {
     let mut next = held.next(head, position);
-    for step in &plan.steps {
+    if let Some(step) = &plan.rollout {
+        forgotten(held).for_each(|id| next.forget_rollout(id));
+        next.put_rollout(step.record().clone());
+    }
+    for step in written(plan) {
         match step {
             Step::Put { resource, .. } => next.put(Arc::clone(resource), position),
             Step::Delete { resource, before } => next.remove(before.key.kind, &metadata(resource).name),
         }
     }
     next
+}
+
+/// The steps that are written into the configuration: those of a rollout that only begins are not.
+fn written(plan: &Plan) -> &[Step] {
+    if matches!(plan.rollout, Some(RolloutStep::Begin(_))) { &[] } else { &plan.steps }
+}
+
+/// Of the rollouts that have ended, the oldest beyond those that are remembered.
+fn forgotten(held: &Held) -> impl Iterator<Item = &str> {
+    let ended = held.rollouts().into_iter().filter(|rollout| !rollout.is_baking());
+    ended.skip(ENDED_ROLLOUTS).map(|rollout| rollout.id.as_str())
 }
 
 fn add_step(transaction: &mut Transaction, step: &Step) {
@@ -197,8 +236,12 @@ fn add_step(transaction: &mut Transaction, step: &Step) {
 }
 
 fn finished(plan: &Plan, call: &Call, unix_ms: i64) -> Finished {
-    let mut response =
-        ApplyChangeSetResponse { revision: plan.revision, changes: plan.changes.clone(), ..ApplyChangeSetResponse::default() };
+    let mut response = ApplyChangeSetResponse {
+        revision: plan.revision,
+        changes: plan.changes.clone(),
+        rollout: plan.rollout.as_ref().map(|step| step.record().id.clone()).unwrap_or_default(),
+        ..ApplyChangeSetResponse::default()
+    };
     response.generated_keys = plan.generated.clone();
     response.generated_keys.iter_mut().for_each(|generated| generated.key.clear());
     if response.encoded_len() > RESULT_BYTES {
@@ -210,7 +253,7 @@ fn finished(plan: &Plan, call: &Call, unix_ms: i64) -> Finished {
 fn log_entry(held: &Held, plan: &Plan, call: &Call, unix_ms: i64) -> LogEntry {
     let hash = |key: &Key| held.world().get(key).map(|entry| entry.hash.to_vec()).unwrap_or_default();
     let mut changes: Vec<(Key, LoggedChange)> = Vec::new();
-    for step in &plan.steps {
+    for step in written(plan) {
         let (resource, before, after) = match step {
             Step::Put { resource, before } => {
                 (resource, before.as_ref().map(|place| hash(&place.key)).unwrap_or_default(), content(resource))
@@ -230,6 +273,16 @@ fn log_entry(held: &Held, plan: &Plan, call: &Call, unix_ms: i64) -> LogEntry {
         idempotency_key: call.idempotency_key.clone(),
         changes: changes.into_iter().map(|(_, change)| change).collect(),
         previous_hash: held.head().log_hash.clone(),
+        rollout: plan.rollout.as_ref().map(|step| said(step.record())).unwrap_or_default(),
+    }
+}
+
+/// A step of a rollout, for the log.
+fn said(record: &Rollout) -> String {
+    match record.state() {
+        State::Unknown | State::Baking => format!("{} ring {}", record.id, record.ring),
+        State::Done => format!("{} done", record.id),
+        State::Halted => format!("{} halted: {}", record.id, record.reason),
     }
 }
 

@@ -7,7 +7,10 @@ use waybill_model::{
     world::{Key, World},
 };
 use waybill_proto::model::v1::Resource;
-use waybill_publish::stored::{Head, resource_from_value};
+use waybill_publish::{
+    rollout::Rollout,
+    stored::{Head, resource_from_value},
+};
 use waybill_store::{Position, Read, Store, keys};
 
 use crate::error::Error;
@@ -28,6 +31,8 @@ pub struct Held {
     position: Position,
     world: World,
     names: BTreeMap<(Kind, Box<str>), Place>,
+    /// By id; the last ones that ended too.
+    rollouts: BTreeMap<String, Arc<Rollout>>,
 }
 
 impl Held {
@@ -41,6 +46,7 @@ impl Held {
                     held.head = Head::from_value(&entry.value)?;
                     held.position = entry.modified;
                 }
+                Some(keys::Place::Rollout { .. }) => held.put_rollout(Rollout::from_value(&entry.value)?),
                 Some(keys::Place::Resource { .. }) => held.put(Arc::new(resource_from_value(&entry.value)?), entry.modified),
                 _ => {}
             }
@@ -67,6 +73,18 @@ impl Held {
     /// The world.
     pub const fn world(&self) -> &World {
         &self.world
+    }
+
+    /// The rollout that is on its way. There is at most one.
+    pub fn rollout(&self) -> Option<&Arc<Rollout>> {
+        self.rollouts.values().find(|rollout| rollout.is_baking())
+    }
+
+    /// The rollout on its way and the last ones that ended, the newest first.
+    pub fn rollouts(&self) -> Vec<&Arc<Rollout>> {
+        let mut all: Vec<&Arc<Rollout>> = self.rollouts.values().collect();
+        all.sort_by_key(|rollout| std::cmp::Reverse(rollout.revision));
+        all
     }
 
     /// Where the resource of this name stands.
@@ -101,6 +119,16 @@ impl Held {
             self.names.insert((key.kind, name), Place { key, modified });
             self.world.put(resource);
         }
+    }
+
+    /// Puts a step of a rollout.
+    pub fn put_rollout(&mut self, rollout: Rollout) {
+        self.rollouts.insert(rollout.id.clone(), Arc::new(rollout));
+    }
+
+    /// Forgets a rollout that has ended.
+    pub fn forget_rollout(&mut self, id: &str) {
+        self.rollouts.remove(id);
     }
 
     /// Takes a resource away.

@@ -7,6 +7,7 @@
 //!   `plan`: what a change set does to a world; pure. `fields`: two specs compared field by field; pure.
 //! - `commit`: a plan as one transaction. `sets`: more than one change set. `read`: resources read back. `ledger`: the ledger's verbs. `health`: the endpoints'.
 //! - `wait`: until the fleet has applied a revision.
+//!   `rollout`: the verbs on rollouts, and the job that conducts them.
 //!
 //! The transport:
 //! - `serve`: [`serve`], gRPC with health, reflection and the [`OperatorToken`]. `service`: the verbs as services.
@@ -29,6 +30,7 @@ mod held;
 mod ledger;
 mod plan;
 mod read;
+mod rollout;
 mod seal;
 mod serve;
 mod service;
@@ -40,6 +42,7 @@ mod wait;
 pub use admin::{Admin, Parts};
 pub use asked::{CHANGE_SET_BYTES, CHANGE_SET_RESOURCES, PLAN_RESOURCES};
 pub use error::{Error, Fault};
+pub use rollout::conduct_rollouts;
 pub use serve::{OperatorToken, ServeError, serve};
 pub use status::status;
 pub use surroundings::{Alone, Answer, Backlog, Fleet, Host, Running, Surroundings};

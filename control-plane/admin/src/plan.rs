@@ -10,11 +10,13 @@ use waybill_model::{
     check::{self, Violation},
     id::Uid,
     resource::{Kind, metadata},
+    world::World,
 };
 use waybill_proto::{
     admin::v1::{ApplyChangeSetResponse, Change, GeneratedKey, change::Action},
     model::v1::{Metadata, Resource, resource::Spec},
 };
+use waybill_publish::rollout::{Rollout, State, Target};
 
 use crate::{
     asked::Asked,
@@ -43,6 +45,16 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The resource that is written; nothing if it is deleted.
+    const fn put(&self) -> Option<&Arc<Resource>> {
+        match self {
+            Self::Put { resource, .. } => Some(resource),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
 /// What a change set does.
 #[derive(Debug)]
 pub struct Plan {
@@ -54,31 +66,40 @@ pub struct Plan {
     pub generated: Vec<GeneratedKey>,
     /// The revision afterwards.
     pub revision: u64,
+    /// The step of a rollout that this is.
+    pub rollout: Option<RolloutStep>,
+}
+
+/// A step of a rollout.
+#[derive(Clone, Debug)]
+pub enum RolloutStep {
+    /// It begins: only its record is written, and the steps of the plan are what it brings.
+    Begin(Rollout),
+    /// It goes on or ends: the record is written with the steps of the plan.
+    Next(Rollout),
 }
 
 impl Plan {
     /// Nothing changes.
     pub const fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.rollout.is_none()
     }
 
     /// The resources that are written.
     pub fn puts(&self) -> impl Iterator<Item = &Resource> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Put { resource, .. } => Some(&**resource),
-            Step::Delete { .. } => None,
-        })
+        self.steps.iter().filter_map(Step::put).map(|resource| &**resource)
     }
 
     /// The answer once it is done.
     pub fn into_response(self) -> ApplyChangeSetResponse {
-        let Self { changes, generated, revision, .. } = self;
-        ApplyChangeSetResponse { revision, changes, generated_keys: generated, ..ApplyChangeSetResponse::default() }
+        let Self { changes, generated, revision, rollout, .. } = self;
+        let rollout = rollout.map(|step| step.record().id.clone()).unwrap_or_default();
+        ApplyChangeSetResponse { revision, changes, generated_keys: generated, rollout, ..ApplyChangeSetResponse::default() }
     }
 
     /// The answer of a dry run: without keys, since those that were made for it are in no record.
     pub fn shown(self) -> ApplyChangeSetResponse {
-        Self { generated: Vec::new(), ..self }.into_response()
+        Self { generated: Vec::new(), rollout: None, ..self }.into_response()
     }
 }
 
@@ -92,19 +113,80 @@ pub fn plan(held: &Held, asked: &Asked, sealer: &Sealer<'_>, unix_ms: i64) -> Re
         upserts.push(drawn.draw(held, written, sealer, unix_ms, &mut faults)?);
     }
     check_deletes(held, asked, &mut faults);
-    faults.extend(check_world(held, asked, &upserts));
+    faults.extend(check_world(held.world(), asked, &upserts));
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let mut plan = Plan { steps: Vec::new(), changes: Vec::new(), generated: drawn.generated, revision: held.revision() };
+    let mut plan = Plan { steps: Vec::new(), changes: Vec::new(), generated: drawn.generated, revision: held.revision(), rollout: None };
     for resource in upserts {
         plan.upsert(held, resource)?;
     }
     for (kind, name) in &asked.deletes {
         plan.delete(held, *kind, name);
     }
+    check_rollout(held, &plan, asked.bake_ms.is_some())?;
+    if let Some(rollout) = held.rollout().filter(|_| !plan.is_empty()) {
+        // It may become everybody's, so what is written meanwhile must stand beside it as well.
+        let written: Vec<Arc<Resource>> = plan.steps.iter().filter_map(Step::put).cloned().collect();
+        let faults = check_world(&rollout.change(held.world()), asked, &written);
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+    }
     plan.revision += u64::from(!plan.is_empty());
+    if let Some(bake_ms) = asked.bake_ms.filter(|_| !plan.is_empty()) {
+        plan.rollout = Some(RolloutStep::Begin(begin(&plan, bake_ms, sealer, unix_ms)?));
+    }
     Ok(plan)
+}
+
+impl RolloutStep {
+    /// What is written.
+    pub const fn record(&self) -> &Rollout {
+        let (Self::Begin(rollout) | Self::Next(rollout)) = self;
+        rollout
+    }
+}
+
+/// The record of a rollout that brings what is planned. Nobody has it yet: who is first is the conductor's choice.
+fn begin(plan: &Plan, bake_ms: u64, sealer: &Sealer<'_>, unix_ms: i64) -> Result<Rollout, Error> {
+    let mut rollout = Rollout {
+        id: uid(sealer, unix_ms)?,
+        state: State::Baking.into(),
+        bake_ms,
+        begin_unix_ms: unix_ms,
+        revision: plan.revision,
+        step_revision: plan.revision,
+        ..Rollout::default()
+    };
+    for step in &plan.steps {
+        let (Step::Put { resource, .. } | Step::Delete { resource, .. }) = step;
+        let Some(target) = Target::of(resource) else { continue };
+        match step {
+            Step::Put { resource, .. } => rollout.upserts.push(Resource::clone(resource)),
+            Step::Delete { .. } => rollout.deletes.push(target.clone()),
+        }
+        rollout.targets.push(target);
+    }
+    Ok(rollout)
+}
+
+/// A rollout on its way holds what it changes, and there is one at a time.
+fn check_rollout(held: &Held, plan: &Plan, begins: bool) -> Result<(), Error> {
+    let Some(rollout) = held.rollout().filter(|_| !plan.is_empty()) else { return Ok(()) };
+    let refuse = |reason, message| Err(Error::Precondition { reason, message });
+    let wait = format!("wait for its end, or end it with `waybill rollout halt {}`", rollout.id);
+    if begins {
+        return refuse("rollout_active", format!("the rollout {} is on its way, and there is one at a time: {wait}", rollout.id));
+    }
+    let written = plan.steps.iter().filter_map(|step| {
+        let (Step::Put { resource, .. } | Step::Delete { resource, .. }) = step;
+        Some((Kind::of(resource)?, metadata(resource).name.as_str()))
+    });
+    match written.into_iter().find(|(kind, name)| rollout.holds(*kind, name)) {
+        Some((kind, name)) => refuse("rollout_holds", format!("{kind} `{name}` is held by the rollout {}: {wait}", rollout.id)),
+        None => Ok(()),
+    }
 }
 
 impl Plan {
@@ -199,16 +281,20 @@ impl Drawn {
 }
 
 fn created(asked: &Metadata, sealer: &Sealer<'_>, unix_ms: i64) -> Result<Metadata, Error> {
-    let mut random = [0; 10];
-    sealer.surroundings.random(&mut random).map_err(Error::Randomness)?;
     let nanos = i32::try_from(unix_ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
     Ok(Metadata {
         name: asked.name.clone(),
         labels: asked.labels.clone(),
-        uid: Uid::new(u64::try_from(unix_ms).unwrap_or_default(), random).to_string(),
+        uid: uid(sealer, unix_ms)?,
         generation: 1,
         create_time: Some(Timestamp { seconds: unix_ms.div_euclid(1_000), nanos }),
     })
+}
+
+fn uid(sealer: &Sealer<'_>, unix_ms: i64) -> Result<String, Error> {
+    let mut random = [0; 10];
+    sealer.surroundings.random(&mut random).map_err(Error::Randomness)?;
+    Ok(Uid::new(u64::try_from(unix_ms).unwrap_or_default(), random).to_string())
 }
 
 fn check_deletes(held: &Held, asked: &Asked, faults: &mut Vec<Fault>) {
@@ -231,7 +317,7 @@ fn check_deletes(held: &Held, asked: &Asked, faults: &mut Vec<Fault>) {
 
 /// The faults of the whole world as it would be. A fault that is there already, as a newer build with a new rule may find it, does not stop
 /// changes of other resources; one that is written again does.
-fn check_world(held: &Held, asked: &Asked, upserts: &[Arc<Resource>]) -> Vec<Fault> {
+fn check_world(held: &World, asked: &Asked, upserts: &[Arc<Resource>]) -> Vec<Fault> {
     type Name<'a> = (Option<Kind>, &'a str);
     fn name(resource: &Resource) -> Name<'_> {
         (Kind::of(resource), &metadata(resource).name)
@@ -239,11 +325,11 @@ fn check_world(held: &Held, asked: &Asked, upserts: &[Arc<Resource>]) -> Vec<Fau
     let written: HashSet<Name<'_>> = upserts.iter().map(|resource| name(resource)).collect();
     let deleted: HashSet<Name<'_>> = asked.deletes.iter().map(|(kind, name)| (Some(*kind), name.as_str())).collect();
     let stays = |resource: &Resource| !written.contains(&name(resource)) && !deleted.contains(&name(resource));
-    let kept = held.world().iter().map(|(_, entry)| &entry.resource).filter(|resource| stays(resource));
+    let kept = held.iter().map(|(_, entry)| &entry.resource).filter(|resource| stays(resource));
     let world: Vec<Arc<Resource>> = kept.chain(upserts).cloned().collect();
     let mut found = check::check(&world);
     if !found.is_empty() {
-        let before: Vec<Arc<Resource>> = held.world().iter().map(|(_, entry)| Arc::clone(&entry.resource)).collect();
+        let before: Vec<Arc<Resource>> = held.iter().map(|(_, entry)| Arc::clone(&entry.resource)).collect();
         let known: HashSet<_> = check::check(&before).into_iter().map(place).collect();
         let is_written = |violation: &Violation| world.get(violation.index).is_some_and(|resource| written.contains(&name(resource)));
         found.retain(|violation| is_written(violation) || !known.contains(&place(violation.clone())));

@@ -72,11 +72,12 @@ impl ConfigService for Services {
     }
 
     async fn rollouts(&self, _: Request<RolloutsRequest>) -> Result<Response<RolloutsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        within(CALL, self.0.rollouts()).await
     }
 
-    async fn halt_rollout(&self, _: Request<HaltRolloutRequest>) -> Result<Response<HaltRolloutResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn halt_rollout(&self, request: Request<HaltRolloutRequest>) -> Result<Response<HaltRolloutResponse>, Status> {
+        let actor = actor(&request);
+        within(CALL, self.0.halt_rollout(request.get_ref(), &actor)).await
     }
 }
 

@@ -7,14 +7,17 @@ use waybill_model::{
     document::{self, Document, Fault},
     resource::{Kind, metadata},
 };
-use waybill_proto::admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, Change, ResourceName, Violation, change::Action};
+use waybill_proto::admin::v1::{
+    ApplyChangeSetRequest, ApplyChangeSetResponse, Change, ResourceName, RolloutPlan, Violation, change::Action,
+};
 
 use crate::{
     backend::Backend,
     command::{ApplyArgs, DeleteArgs},
     error::{Error, Exit},
     read::read_kind,
-    show::{Report, message},
+    rollout,
+    show::{Format, Report, message},
     sources, wait,
 };
 
@@ -29,7 +32,7 @@ pub async fn apply(args: &ApplyArgs, backend: &dyn Backend) -> Result<Report, Er
     let sources = sources::read(&args.files)?;
     let named: Vec<(&str, &[u8])> = sources.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let documents = document::read(&named).map_err(Error::Faults)?;
-    let response = backend.apply(request(&documents, args.dry_run)).await?;
+    let response = backend.apply(request(&documents, args)).await?;
     if !response.violations.is_empty() {
         return Err(refusal(&documents, &response.violations));
     }
@@ -38,12 +41,25 @@ pub async fn apply(args: &ApplyArgs, backend: &dyn Backend) -> Result<Report, Er
     for made in &response.generated_keys {
         writeln!(note, "The text of the key `{}` is shown this once: keep it.", made.name).unwrap_or_default();
     }
+    if !response.rollout.is_empty() {
+        let id = &response.rollout;
+        writeln!(
+            note,
+            "The rollout {id} has begun: `waybill rollout wait {id}` waits for its end, `waybill rollout halt {id}` takes it back."
+        )
+        .unwrap_or_default();
+    }
     if !response.unfinished.is_empty() {
         writeln!(note, "waybill: {}. Applying the same again does what is left", response.unfinished).unwrap_or_default();
     }
     let mut exit = if response.unfinished.is_empty() { Exit::Done } else { Exit::Refused };
     if let Some(seconds) = args.wait {
-        let (waited, end) = wait::wait(&response, seconds, backend).await?;
+        let (waited, end) = if response.rollout.is_empty() {
+            wait::wait(&response, seconds, backend).await?
+        } else {
+            let ended = rollout::ended(&response.rollout, Format::Table, backend).await?;
+            (ended.out, ended.exit)
+        };
         note += &waited;
         exit = if exit == Exit::Done { end } else { exit };
     }
@@ -62,11 +78,13 @@ pub async fn delete(args: &DeleteArgs, backend: &dyn Backend) -> Result<Report, 
     Ok(Report::of(message(args.connection.output.unwrap_or_default(), &response, || plan(&response, args.dry_run))?))
 }
 
-fn request(documents: &[Document], dry_run: bool) -> ApplyChangeSetRequest {
+fn request(documents: &[Document], args: &ApplyArgs) -> ApplyChangeSetRequest {
     let bytes: usize = documents.iter().map(|document| document.text.len()).sum();
     ApplyChangeSetRequest {
         upserts: documents.iter().map(|document| document.resource.clone()).collect(),
-        dry_run,
+        dry_run: args.dry_run,
+        // 0 leaves the time to the control plane.
+        rollout: args.rollout.then(|| RolloutPlan { bake_ms: args.bake.unwrap_or_default() }),
         faults_in_answer: true,
         in_sets: documents.len() > ATOMIC || bytes > ATOMIC_BYTES,
         ..ApplyChangeSetRequest::default()

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use tonic::Status;
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
-    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HaltRolloutRequest, HaltRolloutResponse,
+    HealthRequest, HealthResponse, ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, RolloutsResponse,
+    StatusResponse, VerifyResponse, WaitAppliedRequest, WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 
 /// An answer to come.
@@ -27,6 +27,10 @@ pub trait Backend: Send + Sync {
     fn health(&self, request: HealthRequest) -> Answer<'_, HealthResponse>;
     /// Waits until the fleet has applied a revision.
     fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse>;
+    /// The rollout on its way and the last ones that ended.
+    fn rollouts(&self) -> Answer<'_, RolloutsResponse>;
+    /// Ends a rollout and takes its change back.
+    fn halt_rollout(&self, request: HaltRolloutRequest) -> Answer<'_, HaltRolloutResponse>;
     /// The attempts of a request.
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse>;
     /// Balances of accounts.

@@ -41,6 +41,8 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Tell how a request was routed, tried and billed.
     Explain(ExplainArgs),
+    /// List, wait for and halt rollouts.
+    Rollout(RolloutArgs),
     /// Show the version.
     Version,
 }
@@ -54,7 +56,8 @@ pub struct ApplyArgs {
     /// Validate and show what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Wait until every connected proxy has applied it, at most so many seconds [default: 30]; fails if one refuses.
+    /// Wait until every connected proxy has applied it, at most so many seconds [default: 30]; fails if one refuses. With --rollout: until
+    /// its end, however long; fails if it is halted.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -65,6 +68,12 @@ pub struct ApplyArgs {
         value_parser = clap::value_parser!(u64).range(1..=600)
     )]
     pub wait: Option<u64>,
+    /// Bring it to a growing part of the proxies (one, 5 %, 25 %, all), and take it back by itself if it harms.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub rollout: bool,
+    /// How long each part is watched: 30s, 10m, 1h [default: 30s].
+    #[arg(long, value_name = "DURATION", requires = "rollout", value_parser = bake_ms)]
+    pub bake: Option<u64>,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -72,7 +81,7 @@ pub struct ApplyArgs {
 /// `get`.
 #[derive(Args, Clone, Debug)]
 pub struct GetArgs {
-    /// Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy or PriceBook; case and plural do not matter.
+    /// Org, Workspace, ApiKey, Provider, ProviderAccount, Model, Endpoint, RoutePolicy, PriceBook or Guardrail; case and plural do not matter.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -239,6 +248,35 @@ pub struct ExplainArgs {
     pub connection: Connection,
 }
 
+/// `rollout`.
+#[derive(Args, Clone, Debug)]
+pub struct RolloutArgs {
+    #[command(subcommand)]
+    pub verb: RolloutVerb,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// The verbs on rollouts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RolloutVerb {
+    /// Show the rollout on its way and the last ones that ended.
+    List,
+    /// Wait for the end of a rollout; fails if it is halted.
+    Wait {
+        /// Its id.
+        id: String,
+    },
+    /// End a rollout and take its change back.
+    Halt {
+        /// Its id.
+        id: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
 impl Command {
     /// The state folder whose service is to be run in this process, if the command names one.
     #[must_use]
@@ -261,10 +299,18 @@ impl Command {
             | Self::Health(HealthArgs { connection, .. })
             | Self::Keys(KeysArgs { connection, .. })
             | Self::Ledger(LedgerArgs { connection, .. })
-            | Self::Explain(ExplainArgs { connection, .. }) => Some(connection),
+            | Self::Explain(ExplainArgs { connection, .. })
+            | Self::Rollout(RolloutArgs { connection, .. }) => Some(connection),
             Self::Version => None,
         }
     }
+}
+
+/// A time to watch in milliseconds, from a number with its unit.
+fn bake_ms(text: &str) -> Result<u64, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let parsed = units.iter().find_map(|(unit, ms)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*ms));
+    parsed.filter(|ms| *ms > 0).ok_or_else(|| format!("`{text}` is not a time: write it as 30s, 10m or 1h"))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -22,6 +22,7 @@ mod keys;
 mod ledger;
 mod read;
 mod remote;
+mod rollout;
 mod run;
 mod show;
 mod sources;

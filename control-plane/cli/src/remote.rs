@@ -13,10 +13,11 @@ use tonic::{
 };
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GapsRequest, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse,
-    ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeRequest, RecomputeResponse, StatusRequest, StatusResponse,
-    VerifyRequest, VerifyResponse, WaitAppliedRequest, WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
-    config_service_client::ConfigServiceClient, ledger_service_client::LedgerServiceClient,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsRequest, GapsResponse, GetRequest, GetResponse, HaltRolloutRequest,
+    HaltRolloutResponse, HealthRequest, HealthResponse, ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeRequest,
+    RecomputeResponse, RolloutsRequest, RolloutsResponse, StatusRequest, StatusResponse, VerifyRequest, VerifyResponse, WaitAppliedRequest,
+    WaitAppliedResponse, WriteOffRequest, WriteOffResponse, config_service_client::ConfigServiceClient,
+    ledger_service_client::LedgerServiceClient,
 };
 
 use crate::{
@@ -135,6 +136,14 @@ impl Backend for Remote {
 
     fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
         unary!(self, config.wait_applied, request)
+    }
+
+    fn rollouts(&self) -> Answer<'_, RolloutsResponse> {
+        unary!(self, config.rollouts, RolloutsRequest {})
+    }
+
+    fn halt_rollout(&self, request: HaltRolloutRequest) -> Answer<'_, HaltRolloutResponse> {
+        unary!(self, config.halt_rollout, request)
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

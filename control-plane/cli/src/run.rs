@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Exit},
     explain, health, keys, ledger, read,
     remote::Remote,
+    rollout,
     show::{Format, Report},
     status,
 };
@@ -52,6 +53,7 @@ pub async fn execute(command: &Command, backend: &dyn Backend) -> Result<Report,
         Command::Keys(args) => keys::keys(args, unix_seconds(), backend).await,
         Command::Ledger(args) => ledger::ledger(args, backend).await,
         Command::Explain(args) => explain::explain(&args.id, args.connection.output.unwrap_or_default(), backend).await,
+        Command::Rollout(args) => rollout::rollout(args, backend).await,
         Command::Version => Ok(version()),
     }
 }

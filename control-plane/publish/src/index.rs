@@ -1,4 +1,5 @@
-//! The index: the store's events, commit by commit, become a world. A change set is shown whole: when `head` arrives.
+//! The index: the store's events, commit by commit, become a world and the rollout that is on its way. A change set is shown whole: when `head`
+//! arrives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +14,7 @@ use waybill_store::{Entry, Event, keys};
 
 use crate::{
     diff,
+    rollout::Rollout,
     stored::{Head, Unreadable, resource_from_value},
 };
 
@@ -56,15 +58,20 @@ pub struct Step {
     pub before: Arc<World>,
     /// The world now.
     pub world: Arc<World>,
-    /// What may differ between the two.
+    /// What may differ between the two, for one proxy or another.
     pub changed: BTreeSet<Key>,
+    /// The rollout that is on its way now.
+    pub rollout: Option<Arc<Rollout>>,
 }
 
 /// Follows the configuration of a store.
 #[derive(Debug)]
 pub struct Index {
     shown: Arc<World>,
+    shown_rollout: Option<Arc<Rollout>>,
     staged: World,
+    /// By id; those that have ended too.
+    rollouts: BTreeMap<String, Rollout>,
     touched: BTreeSet<Key>,
     faults: BTreeMap<(String, String), String>,
 }
@@ -75,12 +82,20 @@ impl Index {
     /// # Errors
     /// The listing has no readable head.
     pub fn new(listing: &[Entry]) -> Result<Self, Error> {
-        let mut index = Self { shown: Arc::default(), staged: World::default(), touched: BTreeSet::new(), faults: BTreeMap::new() };
+        let mut index = Self {
+            shown: Arc::default(),
+            shown_rollout: None,
+            staged: World::default(),
+            rollouts: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            faults: BTreeMap::new(),
+        };
         let mut head = None;
         for entry in listing {
             match keys::place(&entry.key) {
                 Some(keys::Place::Head) => head = Some(Head::from_value(&entry.value)?),
                 Some(keys::Place::Resource { kind, uid }) => index.put(kind, uid, &entry.value),
+                Some(keys::Place::Rollout { id }) => index.put_rollout(id, Some(&entry.value)),
                 _ => {}
             }
         }
@@ -91,6 +106,7 @@ impl Index {
         }
         index.touched.clear();
         index.shown = Arc::new(index.staged.clone());
+        index.shown_rollout = index.on_its_way();
         Ok(index)
     }
 
@@ -98,6 +114,12 @@ impl Index {
     #[must_use]
     pub const fn world(&self) -> &Arc<World> {
         &self.shown
+    }
+
+    /// The rollout that is on its way, as of the last complete change set.
+    #[must_use]
+    pub const fn rollout(&self) -> Option<&Arc<Rollout>> {
+        self.shown_rollout.as_ref()
     }
 
     /// Stored resources that cannot be read.
@@ -116,6 +138,7 @@ impl Index {
                 (Some(keys::Place::Head), Some(value)) => head = Some(Head::from_value(value)?),
                 (Some(keys::Place::Resource { kind, uid }), Some(value)) => self.put(kind, uid, value),
                 (Some(keys::Place::Resource { kind, uid }), None) => self.remove(kind, uid),
+                (Some(keys::Place::Rollout { id }), value) => self.put_rollout(id, value.map(AsRef::as_ref)),
                 _ => {}
             }
         }
@@ -127,7 +150,8 @@ impl Index {
         self.staged.set_revision(head.revision);
         let world = Arc::new(self.staged.clone());
         let before = std::mem::replace(&mut self.shown, Arc::clone(&world));
-        Ok(Some(Step { before, world, changed: std::mem::take(&mut self.touched) }))
+        self.shown_rollout = self.on_its_way();
+        Ok(Some(Step { before, world, changed: std::mem::take(&mut self.touched), rollout: self.shown_rollout.clone() }))
     }
 
     /// Takes a new listing over: after a watch has ended, or to find out whether it told the truth. Returns how the world changed, if it did.
@@ -141,12 +165,16 @@ impl Index {
             return Err(Error::Backwards { from, to });
         }
         let delta = diff::diff(&self.shown, &next.shown);
-        let before = std::mem::replace(self, next).shown;
-        if delta.puts.is_empty() && delta.removes.is_empty() && from == to {
+        let Self { shown: before, shown_rollout: rollout_before, .. } = std::mem::replace(self, next);
+        let is_same_rollout = rollout_before == self.shown_rollout;
+        if delta.puts.is_empty() && delta.removes.is_empty() && from == to && is_same_rollout {
             return Ok(None);
         }
-        let changed = delta.puts.iter().filter_map(|resource| Key::of(resource)).chain(delta.removes).collect();
-        Ok(Some(Step { before, world: Arc::clone(&self.shown), changed }))
+        let mut changed: BTreeSet<Key> = delta.puts.iter().filter_map(|resource| Key::of(resource)).chain(delta.removes).collect();
+        if !is_same_rollout {
+            changed.extend([&rollout_before, &self.shown_rollout].into_iter().flatten().flat_map(|rollout| rollout.keys()));
+        }
+        Ok(Some(Step { before, world: Arc::clone(&self.shown), changed, rollout: self.shown_rollout.clone() }))
     }
 
     fn put(&mut self, kind: String, uid: String, value: &[u8]) {
@@ -158,6 +186,28 @@ impl Index {
             }
             Err(message) => drop(self.faults.insert((kind, uid), message)),
         }
+    }
+
+    /// A step of a rollout touches all that it changes, since it may give it to a proxy or take it back.
+    fn put_rollout(&mut self, id: String, value: Option<&[u8]>) {
+        let known = value.and_then(|value| match Rollout::from_value(value) {
+            Ok(rollout) => Some(rollout),
+            Err(error) => {
+                self.faults.insert(("rollout".to_owned(), id.clone()), error.to_string());
+                None
+            }
+        });
+        let before = self.rollouts.remove(&id);
+        let steps = before.iter().chain(&known).flat_map(Rollout::keys);
+        self.touched.extend(steps);
+        if let Some(rollout) = known {
+            self.rollouts.insert(id, rollout);
+        }
+    }
+
+    /// There is at most one: admin begins no second one.
+    fn on_its_way(&self) -> Option<Arc<Rollout>> {
+        self.rollouts.values().find(|rollout| rollout.is_baking()).cloned().map(Arc::new)
     }
 
     fn remove(&mut self, kind: String, uid: String) {

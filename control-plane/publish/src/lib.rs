@@ -5,11 +5,13 @@
 //! Pure, events in and decisions out:
 //! - [`stored`]: what lies in the store under the keys of the configuration and of the change log
 //! - [`index`]: the store's events, commit by commit, become a world
+//! - [`rollout`]: a change set that reaches the proxies ring by ring, as stored
 //! - [`diff`]: how one world becomes another, by resource or by shard
 //! - `changes`: which resources the last revisions touched; a session's place in it is its backlog
 //! - `denials`: the deny overlay, for what must not wait for a revision
 //! - `publication`: one revision as sessions see it
 //! - [`session`]: the protocol with one proxy
+//! - [`conduct`]: from what is seen of the fleet to the next step of a rollout
 //! - `debounce`: how long a change waits for the next one
 //! - `advised`: what all proxies are advised of the endpoints' health
 //!
@@ -33,6 +35,7 @@
 
 mod advised;
 mod changes;
+pub mod conduct;
 mod debounce;
 mod denials;
 pub mod diff;
@@ -42,6 +45,7 @@ mod listen;
 pub mod peers;
 mod publication;
 mod publisher;
+pub mod rollout;
 #[cfg(test)]
 mod sample;
 mod services;
@@ -52,7 +56,7 @@ pub mod usage;
 
 pub use listen::{Limits, ServeError, Served, serve};
 pub use peers::Peers;
-pub use publication::Publication;
+pub use publication::{Publication, View};
 pub use publisher::{Error, Figures, Publisher, Stopped};
 pub use session::{Refusal, Session};
 pub use usage::Usage;

@@ -1,21 +1,50 @@
-//! One revision as sessions see it: the world, its hash, and what leads to it.
+//! One revision as sessions see it: the world, its hash, and what leads to it. Proxies that a rollout has reached see the world with its change.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use waybill_model::{
     resource::Kind,
     world::{Hash, World},
 };
 
-use crate::{changes::Changes, denials::Denials, index::Step};
+use crate::{changes::Changes, denials::Denials, index::Step, rollout::Rollout};
 
 /// What is published. Immutable, shared by all sessions.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    world: Arc<World>,
-    root: Hash,
+    everybody: View,
+    trial: Option<Trial>,
     changes: Changes,
     denials: Arc<Denials>,
+}
+
+/// What a proxy is to hold.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The world.
+    pub world: Arc<World>,
+    /// Its root hash.
+    pub root: Hash,
+}
+
+impl View {
+    fn of(world: Arc<World>) -> Self {
+        Self { root: world.root_hash(), world }
+    }
+}
+
+/// What the members of a rollout are to hold.
+#[derive(Clone, Debug)]
+struct Trial {
+    members: Arc<BTreeSet<String>>,
+    view: View,
+}
+
+impl Trial {
+    fn of(rollout: &Rollout, world: &World) -> Self {
+        let members = rollout.members.iter().map(|member| member.proxy.clone()).collect();
+        Self { members: Arc::new(members), view: View::of(Arc::new(rollout.change(world))) }
+    }
 }
 
 impl Publication {
@@ -23,7 +52,14 @@ impl Publication {
     #[must_use]
     pub fn first(world: Arc<World>) -> Self {
         let changes = Changes::since_revision(world.revision());
-        Self { root: world.root_hash(), changes, denials: Arc::default(), world }
+        Self { everybody: View::of(world), trial: None, changes, denials: Arc::default() }
+    }
+
+    /// The same while a rollout is on its way.
+    #[must_use]
+    pub fn with_rollout(self, rollout: Option<&Rollout>) -> Self {
+        let trial = rollout.map(|rollout| Trial::of(rollout, self.world()));
+        Self { trial, ..self }
     }
 
     /// The publication after a step, and whether it must not wait, since it revokes a key.
@@ -38,27 +74,27 @@ impl Publication {
             // The same revision with another content: the index was repaired, and the change log told the same untruth.
             next.changes = Changes::since_revision(step.world.revision());
         }
-        next.root = step.world.root_hash();
-        next.world = step.world;
+        next.trial = step.rollout.map(|rollout| Trial::of(&rollout, &step.world));
+        next.everybody = View::of(step.world);
         (next, urgent)
     }
 
     /// The revision.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.world.revision()
+        self.everybody.world.revision()
     }
 
-    /// The world.
+    /// The world of all proxies that no rollout has reached.
     #[must_use]
     pub const fn world(&self) -> &Arc<World> {
-        &self.world
+        &self.everybody.world
     }
 
-    /// The world's root hash.
+    /// What a proxy is to hold at this revision.
     #[must_use]
-    pub const fn root(&self) -> &Hash {
-        &self.root
+    pub fn view(&self, proxy: &str) -> &View {
+        self.trial.as_ref().filter(|trial| trial.members.contains(proxy)).map_or(&self.everybody, |trial| &trial.view)
     }
 
     pub(crate) const fn changes(&self) -> &Changes {

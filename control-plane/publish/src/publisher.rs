@@ -117,7 +117,7 @@ impl Publisher {
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, Error> {
         let listing = list(&*store).await?;
         let index = Index::new(&listing.entries)?;
-        let publication = Arc::new(Publication::first(Arc::clone(index.world())));
+        let publication = Arc::new(Publication::first(Arc::clone(index.world())).with_rollout(index.rollout().map(AsRef::as_ref)));
         let shared = Arc::new(Shared {
             began: Instant::now(),
             newest: watch::Sender::new(Arc::clone(&publication)),

@@ -159,7 +159,7 @@ struct Held {
 /// How far it is known what the proxy holds.
 #[derive(Debug)]
 enum Content {
-    /// What this store held at the revision.
+    /// What this store held for this proxy at the revision.
     OfRevision,
     /// Anything with these hashes.
     Shards(ShardHashes),
@@ -289,7 +289,7 @@ impl Peer {
         }
         let root = hash_of(&hello.root_hash).unwrap_or_default();
         let reaches_back = now.changes().after(hello.applied_revision).is_some();
-        let in_place = hello.applied_revision != now.revision() || root == *now.root();
+        let in_place = hello.applied_revision != now.revision() || root == now.view(&hello.proxy).root;
         let content = if reaches_back && in_place { Content::OfRevision } else { shards(&hello.shards, &root) };
         // A denial that the proxy holds and this replica never saw is lifted here if the key is good.
         let lifts = hello.denied.iter().filter_map(|uid| lift_of_unknown(now.world(), uid)).collect();
@@ -305,7 +305,7 @@ impl Peer {
     }
 
     fn in_step(&self, now: &Publication) -> bool {
-        self.held.revision == now.revision() && self.held.root == *now.root()
+        self.held.revision == now.revision() && self.held.root == now.view(&self.member.proxy).root
     }
 
     /// Entries of the overlay that were not sent yet.
@@ -322,18 +322,19 @@ impl Peer {
         if !due {
             return Ok(None);
         }
+        let view = now.view(&self.member.proxy);
         let delta = match &self.held.content {
             Content::OfRevision => {
                 let keys = now.changes().after(self.held.revision).ok_or(Refusal::FellBehind { revision: now.revision() })?;
-                crate::diff::diff_keys(now.world(), &keys)
+                crate::diff::diff_keys(&view.world, &keys)
             }
-            Content::Shards(held) => crate::diff::diff_shards(held, now.world()),
-            Content::Unknown => crate::diff::diff_whole(now.world()),
+            Content::Shards(held) => crate::diff::diff_shards(held, &view.world),
+            Content::Unknown => crate::diff::diff_whole(&view.world),
         };
         self.nonce += 1;
-        self.pushed = Some(Pushed { nonce: self.nonce, revision: now.revision(), root: *now.root() });
+        self.pushed = Some(Pushed { nonce: self.nonce, revision: now.revision(), root: view.root });
         self.member.pushed_revision = now.revision();
-        Ok(Some(Push::new(self.nonce, delta, *now.root())))
+        Ok(Some(Push::new(self.nonce, delta, view.root)))
     }
 
     /// What the proxy says that it holds is not what is believed here, though both mean the same revision.

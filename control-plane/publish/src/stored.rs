@@ -36,6 +36,9 @@ pub struct LogEntry {
     /// [`LogEntry::hash`] of the entry before; empty for the first.
     #[prost(bytes = "vec", tag = "6")]
     pub previous_hash: Vec<u8>,
+    /// The step of a rollout that it is; empty = none.
+    #[prost(string, tag = "7")]
+    pub rollout: String,
 }
 
 /// What happened to one resource.

@@ -9,9 +9,9 @@ use waybill_billing::Ledger;
 use waybill_cli::{Answer, Backend};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
-    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HaltRolloutRequest, HaltRolloutResponse,
+    HealthRequest, HealthResponse, ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, RolloutsResponse,
+    StatusResponse, VerifyResponse, WaitAppliedRequest, WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 use waybill_store::{MonotonicClock, Sqlite};
 
@@ -84,6 +84,14 @@ impl Backend for Offline {
 
     fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
         answered(async move { self.admin.wait_applied(&request).await })
+    }
+
+    fn rollouts(&self) -> Answer<'_, RolloutsResponse> {
+        answered(self.admin.rollouts())
+    }
+
+    fn halt_rollout(&self, request: HaltRolloutRequest) -> Answer<'_, HaltRolloutResponse> {
+        answered(async move { self.admin.halt_rollout(&request, ACTOR).await })
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use tokio::sync::{mpsc, watch};
-use waybill_admin::{Admin, Parts, Running, Surroundings};
+use waybill_admin::{Admin, Parts, Running, Surroundings, conduct_rollouts};
 use waybill_billing::Ledger;
 use waybill_health::Keeper;
 use waybill_proxy::{Limits, Proxy, Settings, SpoolFull};
 use waybill_publish::Publisher;
-use waybill_store::{MonotonicClock, Sqlite, Store};
+use waybill_store::{Candidacy, JOB_TTL, Leadership, MonotonicClock, Sqlite, Store, campaign, keys};
 use waybill_sync::{Identity, Stream, Sync};
 
 use crate::{
@@ -181,7 +181,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     });
     let host = Arc::new(FirstStart::of(state.first_key()?));
     let admin = Arc::new(Admin::new(Parts {
-        store,
+        store: Arc::clone(&store),
         ledger: Arc::clone(&ledger),
         peppers: vec![pepper.clone()],
         surroundings: Arc::clone(&host) as Arc<dyn Surroundings>,
@@ -246,6 +246,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     vitals.add(Books(Arc::clone(&ledger)));
     vitals.add(Fleet { publisher: publisher.clone(), with_revision: false });
     tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
+    tokio::spawn(rollouts(store, Arc::clone(&admin)));
     let servers = vec![serve_admin(admin_listener, admin, &token, stopped.clone())?, serve_ops(ops_listener, vitals, stopped)?];
 
     // Before the key is shown: one that somebody has seen is never replaced.
@@ -315,6 +316,16 @@ async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
             tracing::warn!(%error, "results of finished calls stay for another hour");
         }
     }
+}
+
+/// Conducts rollouts, though there is one proxy: what holds in a cluster holds here.
+async fn rollouts(store: Arc<dyn Store>, admin: Arc<Admin>) {
+    let job = Candidacy { key: keys::leader("rollout", 0), holder: "up".into(), ttl: JOB_TTL };
+    let work = move |leadership: Leadership| {
+        let admin = Arc::clone(&admin);
+        async move { conduct_rollouts(&admin, &leadership).await }
+    };
+    match campaign(store, job, work).await {}
 }
 
 impl Started {

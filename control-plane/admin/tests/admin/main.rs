@@ -2,6 +2,7 @@
 
 mod apply;
 mod keys;
+mod rollout;
 mod sample;
 mod sets;
 mod wire;

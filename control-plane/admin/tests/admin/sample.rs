@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use waybill_admin::{Admin, Alone, Error, Parts, Surroundings};
+use waybill_admin::{Admin, Alone, Error, Parts, Running, Surroundings};
 use waybill_billing::Ledger;
 use waybill_model::key::Pepper;
 use waybill_proto::{
@@ -67,13 +67,18 @@ impl Sample {
         let store = Arc::new(Sqlite::open(&file, Arc::new(MonotonicClock::start())).await.expect("a store"));
         let ledger = Arc::new(waybill_billing::Sqlite::open(&file).await.expect("a ledger")) as Arc<dyn Ledger>;
         let host = Arc::new(TestHost::default());
-        let admin = Arc::new(admin(&store, &ledger, &host));
+        let admin = Arc::new(admin(&store, &ledger, &host, Arc::new(Alone)));
         Self { _folder: folder, store, ledger, host, admin }
     }
 
     /// Another admin on the same stores, as another replica is.
     pub fn replica(&self) -> Admin {
-        admin(&self.store, &self.ledger, &self.host)
+        self.beside(Arc::new(Alone))
+    }
+
+    /// The same beside something that runs.
+    pub fn beside(&self, running: Arc<dyn Running>) -> Admin {
+        admin(&self.store, &self.ledger, &self.host, running)
     }
 
     /// Applies upserts; says the revision.
@@ -98,13 +103,13 @@ impl Sample {
     }
 }
 
-fn admin(store: &Arc<Sqlite>, ledger: &Arc<dyn Ledger>, host: &Arc<TestHost>) -> Admin {
+fn admin(store: &Arc<Sqlite>, ledger: &Arc<dyn Ledger>, host: &Arc<TestHost>, running: Arc<dyn Running>) -> Admin {
     Admin::new(Parts {
         store: Arc::clone(store) as Arc<dyn Store>,
         ledger: Arc::clone(ledger),
         peppers: vec![pepper()],
         surroundings: Arc::clone(host) as Arc<dyn Surroundings>,
-        running: Arc::new(Alone),
+        running,
         build: "test".to_owned(),
     })
 }

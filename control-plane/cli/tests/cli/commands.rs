@@ -6,8 +6,8 @@ use serde_json::Value;
 use waybill_cli::{Error, Exit};
 use waybill_proto::{
     admin::v1::{
-        ApplyChangeSetResponse, EventRow, GeneratedKey, GetResponse, ListResponse, ProxyStatus, RecomputeResponse, VerifyResponse,
-        Violation, WaitAppliedResponse,
+        ApplyChangeSetResponse, EventRow, GeneratedKey, GetResponse, ListResponse, ProxyStatus, RecomputeResponse, RolloutRow,
+        RolloutsResponse, VerifyResponse, Violation, WaitAppliedResponse,
     },
     model::v1::{ApiKey, Metadata, PriceBook, PriceEntry, Rate, Resource, resource::Spec},
     usage::v1::{Event, Kind},
@@ -245,4 +245,37 @@ fn nobody_there_is_an_exit_code_of_its_own() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let code = runtime.block_on(waybill_cli::run(&line.command, None));
     assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::from(3)));
+}
+
+#[test]
+fn a_rollout_is_asked_for_listed_waited_for_and_halted() {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    fs::write(file.path(), "apiVersion: waybill/v1\nkind: Org\nmetadata: { name: o }\nspec: {}\n").expect("written");
+    let path = file.path().display().to_string();
+    let row = |state: &str| RolloutRow { id: "r1".to_owned(), state: state.to_owned(), ring: 1, ..RolloutRow::default() };
+    let look = |state: &str| RolloutsResponse { rollouts: vec![row(state)] };
+    let begun = ApplyChangeSetResponse { rollout: "r1".to_owned(), ..ApplyChangeSetResponse::default() };
+    let fake = Fake { apply: begun, rollouts: vec![look("baking")].into(), ..Fake::default() };
+    for (words, bake_ms) in [(&["--rollout"][..], 0), (&["--rollout", "--bake", "2m"], 120_000), (&["--rollout", "--bake=250ms"], 250)] {
+        let report = run(&fake, &[&["apply", "-f", &path], words].concat()).expect("applied");
+        assert!(report.note.contains("waybill rollout halt r1"), "{}", report.note);
+        let asked = fake.applied.lock().expect("applied").pop().expect("a request");
+        assert_eq!(asked.rollout.map(|plan| plan.bake_ms), Some(bake_ms));
+    }
+    for wrong in [&["--bake", "30s"][..], &["--rollout", "--bake", "0s"], &["--rollout", "--bake", "30"], &["--rollout", "--dry-run"]] {
+        assert!(matches!(run(&fake, &[&["apply", "-f", &path], wrong].concat()), Err(Error::Usage(_))), "{wrong:?}");
+    }
+    let listed = run(&fake, &["rollout", "list"]).expect("listed");
+    assert!(listed.out.contains("r1") && listed.out.contains("baking"), "{}", listed.out);
+    let halted = run(&fake, &["rollout", "halt", "r1", "--reason", "no good"]).expect("halted");
+    assert!(halted.out.contains("no good"), "{}", halted.out);
+    for (last, exit) in [("done", Exit::Done), ("halted", Exit::Refused)] {
+        let fake = Fake { rollouts: vec![look(last)].into(), ..Fake::default() };
+        assert_eq!(run(&fake, &["rollout", "wait", "r1"]).expect("it has ended").exit, exit);
+        assert!(matches!(run(&fake, &["rollout", "wait", "r2"]), Err(Error::Refused(_))));
+        let begun = ApplyChangeSetResponse { rollout: "r1".to_owned(), ..ApplyChangeSetResponse::default() };
+        let fake = Fake { apply: begun, ..fake };
+        assert_eq!(run(&fake, &["apply", "-f", &path, "--rollout", "--wait"]).expect("it has ended").exit, exit);
+        assert!(fake.waited.lock().expect("waited").is_empty(), "the fleet is not asked for one revision");
+    }
 }

@@ -7,9 +7,9 @@ use tonic::Status;
 use waybill_cli::{Answer, Backend, Command, Error, Report, execute};
 use waybill_proto::admin::v1::{
     AdjustRequest, AdjustResponse, ApplyChangeSetRequest, ApplyChangeSetResponse, BalancesRequest, BalancesResponse, EventRow,
-    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, ListRequest,
-    ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, StatusResponse, VerifyResponse, WaitAppliedRequest,
-    WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
+    EventsRequest, ExplainRequest, ExplainResponse, GapsResponse, GetRequest, GetResponse, HaltRolloutRequest, HaltRolloutResponse,
+    HealthRequest, HealthResponse, ListRequest, ListResponse, QuarantineRequest, QuarantineResponse, RecomputeResponse, RolloutRow,
+    RolloutsResponse, StatusResponse, VerifyResponse, WaitAppliedRequest, WaitAppliedResponse, WriteOffRequest, WriteOffResponse,
 };
 
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub struct Fake {
     pub events: Vec<EventRow>,
     pub verify: VerifyResponse,
     pub recompute: RecomputeResponse,
+    /// What is told of rollouts, one a look; the last for ever.
+    pub rollouts: Mutex<Vec<RolloutsResponse>>,
     pub applied: Mutex<Vec<ApplyChangeSetRequest>>,
     pub adjusted: Mutex<Vec<AdjustRequest>>,
     pub gaps: GapsResponse,
@@ -66,6 +68,16 @@ impl Backend for Fake {
     fn wait_applied(&self, request: WaitAppliedRequest) -> Answer<'_, WaitAppliedResponse> {
         self.waited.lock().expect("waited").push(request);
         now(Ok(self.wait.clone()))
+    }
+
+    fn rollouts(&self) -> Answer<'_, RolloutsResponse> {
+        let mut looks = self.rollouts.lock().expect("rollouts");
+        now(Ok(if looks.len() > 1 { looks.remove(0) } else { looks.first().cloned().unwrap_or_default() }))
+    }
+
+    fn halt_rollout(&self, request: HaltRolloutRequest) -> Answer<'_, HaltRolloutResponse> {
+        let rollout = RolloutRow { id: request.id, state: "halted".to_owned(), reason: request.reason, ..RolloutRow::default() };
+        now(Ok(HaltRolloutResponse { rollout: Some(rollout) }))
     }
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainResponse> {

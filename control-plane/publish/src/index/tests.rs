@@ -121,3 +121,36 @@ fn any_history_in_any_batches_shows_the_sets_as_they_were_committed() {
         }
     }
 }
+
+#[test]
+fn a_rollout_is_shown_with_its_head_and_touches_what_it_changes_at_each_step() {
+    use crate::rollout::{Member, Rollout, State, Target};
+    let record = |state: State, members: &[&str]| Rollout {
+        id: "r".to_owned(),
+        state: state.into(),
+        targets: Target::of(&org("a", "2")).into_iter().collect(),
+        members: members.iter().map(|proxy| Member { proxy: (*proxy).to_owned(), ..Member::default() }).collect(),
+        ..Rollout::default()
+    };
+    let stored_rollout = |record: &Rollout| entry(keys::rollout("r"), record.to_value());
+    let touched: BTreeSet<Key> = [key(Kind::Org, "a")].into();
+    let begun = record(State::Baking, &[]);
+    let mut index = Index::new(&[stored(&org("a", "1")), head(1)]).unwrap();
+    assert!(index.follow(&[put(stored_rollout(&begun))]).unwrap().is_none() && index.rollout().is_none());
+    let step = index.follow(&[put(head(2))]).unwrap().unwrap();
+    assert_eq!((step.changed, step.rollout.as_deref()), (touched.clone(), Some(&begun)));
+    // A change of something else touches only that.
+    let step = index.follow(&[put(stored(&org("b", "1"))), put(head(3))]).unwrap().unwrap();
+    assert_eq!((step.changed, step.rollout.as_deref()), ([key(Kind::Org, "b")].into(), Some(&begun)));
+    let wider = record(State::Baking, &["p"]);
+    let listing = [stored(&org("a", "1")), stored(&org("b", "1")), stored_rollout(&wider), head(4)];
+    let step = index.relist(&listing).unwrap().unwrap();
+    assert_eq!((step.changed, step.rollout.as_deref()), (touched.clone(), Some(&wider)));
+    assert!(index.relist(&listing).unwrap().is_none());
+    let ended = index.follow(&[put(stored_rollout(&record(State::Halted, &["p"]))), put(head(5))]).unwrap().unwrap();
+    assert_eq!((ended.changed, ended.rollout), (touched, None));
+    let forgotten = Event::Delete { key: keys::rollout("r"), previous: None };
+    let step = index.follow(&[forgotten, put(head(6))]).unwrap().unwrap();
+    assert_eq!(content(&step.world).len(), 2);
+    assert_eq!(Index::new(&listing).unwrap().rollout().map(|rollout| &**rollout), Some(&wider));
+}

@@ -10,14 +10,43 @@ use super::*;
 use crate::{
     diff::diff,
     index::Step,
+    rollout::{Member, Rollout, State, Target},
     sample::{Dice, api_key, content, org},
 };
 
 fn published(before: &Publication, revision: u64, resources: Vec<Arc<Resource>>) -> Publication {
+    stepped(before, revision, resources, None, &[])
+}
+
+/// The same with the rollout that is on its way then, and of the rollouts whose step it is.
+fn stepped(
+    before: &Publication,
+    revision: u64,
+    resources: Vec<Arc<Resource>>,
+    rollout: Option<&Rollout>,
+    steps_of: &[&Rollout],
+) -> Publication {
     let world = Arc::new(World::new(revision, resources));
     let delta = diff(before.world(), &world);
-    let changed = delta.puts.iter().filter_map(|resource| waybill_model::world::Key::of(resource)).chain(delta.removes).collect();
-    before.after(Step { before: Arc::clone(before.world()), world, changed }).0
+    let changed = delta.puts.iter().filter_map(|resource| waybill_model::world::Key::of(resource)).chain(delta.removes);
+    let changed = changed.chain(steps_of.iter().flat_map(|rollout| rollout.keys())).collect();
+    before.after(Step { before: Arc::clone(before.world()), world, changed, rollout: rollout.cloned().map(Arc::new) }).0
+}
+
+/// A rollout that changes `fixed`, makes `made` and takes `gone` away, for these proxies.
+fn rollout(members: &[&str]) -> Rollout {
+    let upserts = [org("fixed", "new"), org("made", "new")].map(|resource| Resource::clone(&resource));
+    let gone = Target::of(&org("gone", "")).expect("an org");
+    let targets = upserts.iter().filter_map(Target::of).chain([gone.clone()]).collect();
+    let member = |proxy: &&str| Member { proxy: (*proxy).to_owned(), ..Member::default() };
+    Rollout {
+        state: State::Baking.into(),
+        upserts: upserts.into(),
+        deletes: vec![gone],
+        targets,
+        members: members.iter().map(member).collect(),
+        ..Rollout::default()
+    }
 }
 
 fn first(revision: u64, resources: Vec<Arc<Resource>>) -> Publication {
@@ -279,19 +308,65 @@ impl Proxy {
     }
 }
 
-/// Changes, deliveries message by message, lost streams, and control planes that know nothing of the past: at quiet, the proxy holds the head.
+#[test]
+fn only_members_of_a_rollout_get_its_change_and_after_a_halt_nobody_has_it() {
+    let base = || vec![org("fixed", "old"), org("gone", "old"), org("other", "1")];
+    let member = || rollout(&["p"]);
+    let texts = |world: &World| -> Vec<String> { content(world).into_keys().map(|(_, uid)| uid).collect() };
+    let mut now = first(1, base());
+    let mut sessions = ["p", "q"].map(|name| (name, Session::new(0), World::default()));
+    let mut nonce = 0;
+    let mut push_all = |now: &Publication| {
+        nonce += 1;
+        for (name, session, world) in &mut sessions {
+            let actions = match session.member() {
+                None => greet(session, Hello { proxy: (*name).to_owned(), ..hello(world) }, now),
+                Some(_) => session.on(Event::Published, now, 0),
+            };
+            let push = pushed(actions).expect("each step is a revision of its own");
+            *world = world.apply(push.delta());
+            let answered = answer(session, report(nonce, world), now);
+            assert!(answered.is_empty(), "{answered:?}");
+            assert_eq!((world.root_hash(), world.revision()), (now.view(name).root, now.revision()));
+        }
+        sessions.each_ref().map(|(.., world)| texts(world))
+    };
+    let old = ["fixed", "gone", "other"].map(str::to_owned);
+    let new = ["fixed", "made", "other"].map(str::to_owned);
+    assert_eq!(push_all(&now), [&old, &old]);
+    now = stepped(&now, 2, base(), Some(&rollout(&[])), &[&rollout(&[])]);
+    assert_eq!(push_all(&now), [&old, &old]);
+    now = stepped(&now, 3, base(), Some(&member()), &[&member()]);
+    assert_eq!(push_all(&now), [&new, &old]);
+    // Another change meanwhile reaches both.
+    now = stepped(&now, 4, base().into_iter().chain([org("more", "1")]).collect(), Some(&member()), &[]);
+    assert_eq!(push_all(&now).map(|uids| uids.contains(&"more".to_owned())), [true, true]);
+    now = stepped(&now, 5, base(), None, &[&member()]);
+    assert_eq!(push_all(&now), [&old, &old]);
+}
+
+/// What everybody holds, before or after the rollout was done.
+fn held(texts: &std::collections::BTreeMap<u64, u64>, done: bool) -> Vec<Arc<Resource>> {
+    let own = texts.iter().map(|(uid, text)| org(&format!("u{uid}"), &text.to_string()));
+    let others = if done { [org("fixed", "new"), org("made", "new")] } else { [org("fixed", "old"), org("gone", "old")] };
+    own.chain(others).collect()
+}
+
+/// Changes, deliveries message by message, lost streams, rollouts that reach the proxy or another one and are taken back or done, and control planes that
+/// know nothing of the past: at quiet, the proxy holds the head as it is for it.
 #[test]
 fn whatever_is_lost_the_proxy_comes_to_the_head() {
     for seed in 0..300 {
         let mut dice = Dice(seed);
-        let mut now = first(1, vec![org("u0", "0")]);
+        let mut now = first(1, vec![org("u0", "0"), org("fixed", "old"), org("gone", "old")]);
+        let (mut trial, mut done) = (None::<Rollout>, false);
         let mut texts = std::collections::BTreeMap::from([(0, 0)]);
         let mut proxy = Proxy { world: World::default(), open: None, inbox: std::collections::VecDeque::new(), unanswered: 0 };
         let mut session: Option<Session> = None;
         for round in 0..400 {
             let quiet = round >= 300;
             let mut actions = Vec::new();
-            match dice.below(if quiet { 6 } else { 9 }) {
+            match dice.below(if quiet { 6 } else { 11 }) {
                 0..=4 => {
                     if let Some(report) = proxy.inbox.pop_front().and_then(|response| proxy.take(response))
                         && let Some(session) = &mut session
@@ -308,8 +383,7 @@ fn whatever_is_lost_the_proxy_comes_to_the_head() {
                     let (uid, text) = (dice.below(8), dice.below(3));
                     texts.insert(uid, text);
                     texts.retain(|_, text| *text > 0);
-                    let resources = texts.iter().map(|(uid, text)| org(&format!("u{uid}"), &text.to_string())).collect();
-                    now = published(&now, now.revision() + 1, resources);
+                    now = stepped(&now, now.revision() + 1, held(&texts, done), trial.as_ref(), &[]);
                     actions = session.as_mut().map(|session| session.on(Event::Published, &now, 0)).unwrap_or_default();
                 }
                 7 if dice.below(3) == 0 => {
@@ -317,14 +391,34 @@ fn whatever_is_lost_the_proxy_comes_to_the_head() {
                     (proxy.open, proxy.unanswered) = (None, 0);
                     proxy.inbox.clear();
                 }
-                8 if dice.below(10) == 0 && session.is_none() => now = Publication::first(Arc::clone(now.world())),
+                8 if dice.below(10) == 0 && session.is_none() => {
+                    now = Publication::first(Arc::clone(now.world())).with_rollout(trial.as_ref());
+                }
+                9 | 10 => {
+                    let before = trial.take();
+                    trial = match (&before, dice.below(4)) {
+                        (Some(_), 0) => None,
+                        (Some(_), 1) => {
+                            done = true;
+                            None
+                        }
+                        (Some(_), _) => Some(rollout(&["q", "p"])),
+                        (None, _) if done => None,
+                        (None, 0) => Some(rollout(&["p"])),
+                        (None, 1) => Some(rollout(&["q"])),
+                        (None, _) => Some(rollout(&[])),
+                    };
+                    let steps: Vec<&Rollout> = before.iter().chain(&trial).collect();
+                    now = stepped(&now, now.revision() + 1, held(&texts, done), trial.as_ref(), &steps);
+                    actions = session.as_mut().map(|session| session.on(Event::Published, &now, 0)).unwrap_or_default();
+                }
                 _ => {}
             }
             assert_eq!(refusal(&actions), None, "seed {seed}");
             proxy.inbox.extend(pushed(actions).into_iter().flatten());
         }
         assert!(session.is_some() && proxy.inbox.is_empty(), "seed {seed}: quiet enough");
-        assert_eq!(content(&proxy.world), content(now.world()), "seed {seed}");
+        assert_eq!(content(&proxy.world), content(&now.view("p").world), "seed {seed}");
         assert_eq!(proxy.world.revision(), now.revision(), "seed {seed}");
     }
 }
@@ -342,7 +436,7 @@ fn hashes_are_compared_once_a_minute_and_a_difference_is_told_and_repaired_by_sh
         };
         actions.iter().filter_map(beat).collect()
     };
-    let root = now.root().to_vec();
+    let root = now.view("p").root.to_vec();
     let said_of = |world: &World| {
         said(connect_request::Message::Heartbeat(Heartbeat {
             revision: world.revision(),

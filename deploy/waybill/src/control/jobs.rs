@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
-use waybill_admin::Admin;
+use waybill_admin::{Admin, conduct_rollouts};
 use waybill_billing::Ledger;
 use waybill_proto::sync::v1::SpoolReport;
 use waybill_publish::{Peers, Publisher};
@@ -59,10 +59,22 @@ pub fn begin(of: Of<'_>, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>>
                 tidy(&admin, &leadership).await;
             }
         };
+        campaign_until(Arc::clone(&of.store), job, work, until(stopped))
+    };
+    let conducting = {
+        let (leads, admin) = (of.jobs.stand_for("rollout"), Arc::clone(of.admin));
+        let job = Candidacy { key: keys::leader("rollout", 0), holder: of.name.to_owned().into(), ttl: JOB_TTL };
+        let work = move |leadership: Leadership| {
+            let (leads, admin) = (Leading::of(&leads), Arc::clone(&admin));
+            async move {
+                let _leads = leads;
+                conduct_rollouts(&admin, &leadership).await;
+            }
+        };
         campaign_until(of.store, job, work, until(stopped))
     };
     let noting = note_logs(of.publisher.clone(), of.ledger, stopped.clone());
-    vec![tokio::spawn(registration), tokio::spawn(tidying), tokio::spawn(noting)]
+    vec![tokio::spawn(registration), tokio::spawn(tidying), tokio::spawn(conducting), tokio::spawn(noting)]
 }
 
 async fn until_of(mut stopped: watch::Receiver<bool>) {
