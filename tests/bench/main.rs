@@ -5,6 +5,7 @@
 //! - `cores`, `cpu`: pinning and what the kernel counts. `load`: the generator, which checks every answer.
 //! - `target`: a proxy and what a window of load costs it. `ledger`: whether every request was booked.
 //! - `rounds`: interleaved windows and their medians. `still`: start-up and memory. `profile`: where the time goes.
+//! - `sync`: the push protocol at scale, from a control plane in a process of its own.
 //! - `report`: the table and the JSON list.
 //!
 //! # Invariants
@@ -24,6 +25,7 @@ mod reference;
 mod report;
 mod rounds;
 mod still;
+mod sync;
 mod target;
 
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use crate::report::Report;
 use crate::rounds::Pace;
 use crate::target::Kind;
 
-const STILL: [&str; 3] = ["idle-1000", "start-up", "idle-memory"];
+const STILL: [&str; 4] = ["idle-1000", "start-up", "idle-memory", "sync"];
 
 /// CPU per request, memory and start-up of `waybill up` against a bare hyper proxy.
 #[derive(Parser)]
@@ -70,13 +72,23 @@ enum Role {
     /// Be the bare proxy in front of an upstream.
     #[command(hide = true)]
     Reference { upstream: SocketAddr },
+    /// Be a control plane with a large configuration.
+    #[command(hide = true)]
+    Control { folder: PathBuf, endpoints: usize, keys: usize },
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    if let Some(Role::Reference { upstream }) = args.role {
-        reference::serve(upstream)?;
-        return Ok(ExitCode::SUCCESS);
+    match args.role {
+        Some(Role::Reference { upstream }) => {
+            reference::serve(upstream)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Role::Control { folder, endpoints, keys }) => {
+            sync::serve(&folder, sync::Size { endpoints, keys })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let known: Vec<&str> = CASES.iter().map(|case| case.name).chain(STILL).collect();
     for case in &args.cases {
@@ -95,6 +107,12 @@ fn run(args: &Args, report: &mut Report) -> Result<()> {
     let pace =
         if args.quick { Pace { rounds: 2, window: Duration::from_secs(1) } } else { Pace { rounds: 5, window: Duration::from_secs(2) } };
     let cores = Cores::split()?;
+    if wanted("sync") && !args.reference_only {
+        sync::run(args.quick, &cores, report);
+    }
+    if args.cases == ["sync"] {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let mock = Mock::start(folder.path(), &cores.load)?;
     let mut kinds = vec![Kind::Hyper];

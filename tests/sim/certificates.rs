@@ -21,7 +21,8 @@ impl Authority {
         Credentials::load(self.files(folder.path(), role, names), role).unwrap()
     }
 
-    fn files(&self, folder: &Path, role: Role, names: &[&str]) -> Files {
+    /// The same as files in a folder.
+    pub fn files(&self, folder: &Path, role: Role, names: &[&str]) -> Files {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         let uri = |name: &&str| SanType::URI(format!("spiffe://waybill/{role}/{name}").as_str().try_into().unwrap());

@@ -1,6 +1,7 @@
 //! Simulations that join both planes over the real messages, in one process.
 
 mod certificates;
+mod cores;
 mod health;
 mod network;
 mod sync;

@@ -33,6 +33,9 @@ const WAITING: usize = 4;
 /// Who is refused since many are being brought up to date comes back after this, and some of its own choice.
 const COME_BACK: Duration = Duration::from_secs(2);
 
+/// How long a proxy that does not read is waited for with the reason of the end.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// What a question about the ledger may take, beyond what it asks to be waited for.
 const CALL: Duration = Duration::from_secs(30);
 
@@ -110,8 +113,8 @@ impl SyncService for Services {
                 publisher.figures().proxies_refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(reason = %refusal, "a proxy was refused");
             }
-            // Nobody hears it if the stream is gone.
-            drop(responses.send(Err(said(&refusal))).await);
+            // Nobody hears it if the stream is gone, or if nobody reads it.
+            drop(tokio::time::timeout(LAST_WORD, responses.send(Err(said(&refusal)))).await);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(|said| said.map(|response| *response)))))
     }
