@@ -6,6 +6,7 @@
 //! - `servers`: real servers as children: etcd, Kafka, PostgreSQL; their ports, certificates and folders. `fault`: a TCP proxy that breaks connections.
 //! - `instance`: `waybill up` in a state folder of its own.
 //! - `http1`, `sse`: incremental readers of answers, pure.
+//! - `cluster`: all roles as processes, joined to real servers.
 //! - `oracle`: what a ledger must say, from all who saw a request.
 //! - `report`: how a suite tells what it found.
 //! - `client`: a blocking client on top of them. `random`: numbers that follow from a seed.
@@ -26,6 +27,8 @@ mod report;
 mod servers;
 mod sse;
 
+#[path = "../cluster/mod.rs"]
+pub mod cluster;
 #[path = "../oracle/mod.rs"]
 pub mod oracle;
 

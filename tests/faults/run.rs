@@ -1,0 +1,256 @@
+//! The cluster with its callers, and what has been seen so far.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use waybill_tests::cluster::{Cluster, Commanded, Shape};
+use waybill_tests::oracle::load::{Door, Load, Pace, Sent, leave};
+use waybill_tests::oracle::remains::Remains;
+use waybill_tests::oracle::rows;
+use waybill_tests::{Random, Rule, wait_until};
+
+/// What the callers try to send: small enough that two cores also carry twelve other processes in a debug build.
+const PACE: Pace = Pace { callers: 12, per_second: 60 };
+
+/// Numbers of requests whose callers hang up begin here, far from those of the others.
+const LEAVERS: u64 = 1 << 32;
+
+/// What callers take to notice that a proxy is to be called no more: longer than the pause between two requests of one of them.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// Load before a fault, so that everything is warm.
+const WARM: Duration = Duration::from_secs(2);
+
+/// The product's name of what its spool holds.
+const SPOOL_BYTES: &str = "waybill_spool_bytes";
+
+/// From the start of a role until it serves.
+pub const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A cluster, its callers, and the evidence.
+pub struct Run {
+    pub cluster: Cluster,
+    pub random: Random,
+    pub seed: u64,
+    /// Every request since the start of the cluster.
+    pub sent: Vec<Sent>,
+    /// What the spools of the dead held.
+    pub remains: Remains,
+    /// The row that runs: requests are counted under it.
+    pub row: usize,
+    /// Findings that an earlier row has already been told of.
+    pub told: Vec<String>,
+    door: Arc<Door>,
+    load_began: Instant,
+    writes: u32,
+    left: u64,
+}
+
+/// What `status` says of the fleet.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    pub revision: String,
+    pub proxies: Vec<ProxyStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProxyStatus {
+    pub proxy: String,
+    pub connected: bool,
+    pub applied_revision: String,
+    pub deny_epoch: String,
+}
+
+impl Run {
+    pub fn start(folder: &Path, shape: &Shape, seed: u64) -> Result<Self> {
+        Ok(Self {
+            cluster: Cluster::start(folder, shape, seed)?,
+            random: Random::new(seed),
+            seed,
+            sent: Vec::new(),
+            remains: Remains::default(),
+            row: 0,
+            told: Vec::new(),
+            door: Arc::default(),
+            load_began: Instant::now(),
+            writes: 0,
+            left: 0,
+        })
+    }
+
+    /// From now on requests are counted under this row.
+    pub fn begin(&mut self, row: u32) {
+        self.row = row as usize;
+    }
+
+    /// The requests of this row.
+    pub fn own(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter().filter(|sent| sent.life == self.row)
+    }
+
+    /// Does something while callers call every proxy that runs.
+    pub fn under_load<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.door = Arc::default();
+        for proxy in 0..self.cluster.proxies.len() {
+            self.open(proxy)?;
+        }
+        let numbers = self.sent.iter().map(|sent| sent.number).filter(|number| *number < LEAVERS);
+        let first = numbers.max().map_or(0, |last| last + 1);
+        let load = Load::start_from(&self.door, &self.cluster.key, self.seed, PACE, first);
+        self.load_began = Instant::now();
+        sleep(WARM);
+        let acted = act(self);
+        self.sent.extend(load.stop());
+        // The judgement looks a request up by its number.
+        self.sent.sort_unstable_by_key(|sent| sent.number);
+        acted
+    }
+
+    /// One more caller, who hangs up after so many bytes of the answer.
+    pub fn leave(&mut self, proxy: usize, bytes: usize) -> Result<()> {
+        let number = LEAVERS + self.left;
+        self.left += 1;
+        let sent = leave(self.cluster.http(proxy)?, number, self.seed, &self.cluster.key, bytes)?;
+        self.sent.push(Sent { life: self.row, place: proxy, ..sent });
+        Ok(())
+    }
+
+    /// Time since the callers began.
+    pub fn since_load(&self) -> Duration {
+        self.load_began.elapsed()
+    }
+
+    /// What the spools of all proxies hold now.
+    pub fn spooled_bytes(&self) -> f64 {
+        let held = self.cluster.proxies.iter().map(|role| role.metric(SPOOL_BYTES).ok().flatten().unwrap_or(0.0));
+        held.sum()
+    }
+
+    fn open(&self, proxy: usize) -> Result<()> {
+        self.door.open(proxy, self.cluster.http(proxy)?, self.row);
+        Ok(())
+    }
+
+    /// Kills a proxy and reads what it has left.
+    pub fn kill_proxy(&mut self, proxy: usize) -> Result<()> {
+        self.cluster.proxies[proxy].node.kill()?;
+        self.door.close(proxy);
+        self.remains.read(&self.cluster.spool(proxy)).context("what a dead proxy has left")
+    }
+
+    /// Asks a proxy to end, and waits for that. Callers leave it first, as they do when it is taken out of the load balancer.
+    pub fn stop_proxy(&mut self, proxy: usize) -> Result<Duration> {
+        self.door.close(proxy);
+        sleep(LEAVING);
+        let start = Instant::now();
+        self.cluster.proxies[proxy].node.stop()?;
+        Ok(start.elapsed())
+    }
+
+    /// Starts a proxy again and gives it callers. Gives the time until it served.
+    pub fn start_proxy(&mut self, proxy: usize) -> Result<Duration> {
+        let role = &mut self.cluster.proxies[proxy];
+        role.start()?;
+        let ready = role.wait_ready(READY_LIMIT)?;
+        self.open(proxy)?;
+        Ok(ready)
+    }
+
+    /// Mends everything that a scenario may have broken and starts what does not run.
+    pub fn heal(&mut self) {
+        self.cluster.ways.heal();
+        self.cluster.kafka.proxies().iter().for_each(waybill_tests::FaultProxy::heal);
+    }
+
+    /// Writes a resource that nobody else writes. Gives its name and how it went.
+    pub fn write(&mut self, control: usize) -> Result<(String, Commanded)> {
+        self.writes += 1;
+        let name = format!("written-{}-{}", self.row, self.writes);
+        let file = self.cluster.folder.join("written.yaml");
+        let spec = "spec: { displayName: written during a fault }";
+        std::fs::write(&file, format!("apiVersion: waybill/v1\nkind: Org\nmetadata: {{ name: {name} }}\n{spec}\n"))?;
+        let done = self.cluster.operator_at(control, &["apply", "-f", &file.to_string_lossy()])?;
+        Ok((name, done))
+    }
+
+    /// True when a resource is there.
+    pub fn is_written(&mut self, name: &str) -> Result<bool> {
+        Ok(self.cluster.operator(&["get", "Org", name])?.status.success())
+    }
+
+    /// Deletes what was written.
+    pub fn delete(&mut self, control: usize, name: &str) -> Result<()> {
+        let done = self.cluster.operator_at(control, &["delete", "Org", name])?;
+        if !done.status.success() {
+            bail!("deleting {name}: {}", done.complained);
+        }
+        Ok(())
+    }
+
+    /// What the fleet looks like.
+    pub fn status(&mut self) -> Result<Status> {
+        let done = self.cluster.operator(&["status", "--output", "json"])?;
+        read(&done)
+    }
+
+    /// What the fleet looks like to this replica.
+    pub fn status_at(&mut self, control: usize) -> Result<Status> {
+        let done = self.cluster.operator_at(control, &["status", "--output", "json"])?;
+        read(&done)
+    }
+
+    /// Waits until every proxy has applied the newest revision. Gives the time that it took.
+    pub fn converge(&mut self, limit: Duration) -> Result<Duration> {
+        let (start, count) = (Instant::now(), self.cluster.proxies.len());
+        wait_until("every proxy to apply the newest revision", limit, || {
+            // A replica that is only starting answers nothing yet.
+            let Ok(status) = self.status() else { return Ok(None) };
+            let is_there = |proxy: &&ProxyStatus| proxy.connected && proxy.applied_revision == status.revision;
+            Ok((status.proxies.iter().filter(is_there).count() == count).then_some(()))
+        })?;
+        Ok(start.elapsed())
+    }
+
+    /// Waits until the ledger knows of every attempt that the provider or a dead spool has seen. Gives the time that it took.
+    pub fn settle(&mut self, limit: Duration) -> Result<Duration> {
+        let start = Instant::now();
+        let records = self.cluster.provider.records()?;
+        let mut waiting: Vec<_> = records.into_iter().flat_map(|record| record.attempts).collect();
+        waiting.extend(self.remains.attempts.keys().copied());
+        let folder = self.cluster.folder.clone();
+        while !waiting.is_empty() {
+            let source = self.cluster.ledger()?;
+            if let Ok(known) = rows::attempts(&source, &folder) {
+                let known: std::collections::HashSet<_> = known.into_iter().collect();
+                waiting.retain(|attempt| !known.contains(attempt));
+            }
+            if start.elapsed() > limit {
+                bail!("{} attempts are not in the ledger {limit:?} after the end of the fault", waiting.len());
+            }
+            if !waiting.is_empty() {
+                sleep(Duration::from_millis(200));
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Cuts every way between a proxy and the control plane, in the directions that the rule is for.
+    pub fn cut_control(&self, proxy: usize, directions: &[waybill_tests::Direction]) {
+        for way in &self.cluster.ways.to_control[proxy] {
+            directions.iter().for_each(|direction| way.set(*direction, Rule::Drop));
+        }
+    }
+}
+
+fn read(done: &Commanded) -> Result<Status> {
+    if !done.status.success() {
+        bail!("`waybill status`: {}", done.complained);
+    }
+    serde_json::from_str(&done.printed).context("the status of the fleet")
+}
