@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use waybill_proxy::Counters;
 
 use crate::ops::names;
-use crate::settings::{Billing, Control, Leaf, Proxy, Role};
+use crate::settings::{Billing, Control, Leaf, Proxy, Role, chart_schema};
 
 /// Shows the form of a file.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +25,8 @@ enum Of {
         #[arg(long)]
         table: bool,
     },
+    /// JSON schema of the Helm chart's values.
+    Chart,
     /// Every metric, as a table: name, who tells it, what it means.
     Metrics,
 }
@@ -39,6 +41,7 @@ enum RoleName {
 /// Prints it.
 pub fn run(schema: &Schema) -> Result<ExitCode> {
     match schema.of {
+        Of::Chart => println!("{}", serde_json::to_string_pretty(&chart_schema())?),
         Of::Metrics => print!("{}", metrics_table()),
         Of::Settings { role, table } => {
             let (schema, leaves) = match role {
@@ -67,6 +70,11 @@ fn metrics_table() -> String {
         let total = if metric.counter { "_total" } else { "" };
         text.push_str(&format!("| `{}{total}` | proxy, with Kafka |  | {} |\n", metric.name, metric.help));
     }
+    #[cfg(feature = "cluster")]
+    for metric in waybill_billing::consume::Consumed::default().metrics() {
+        let total = if metric.counter { "_total" } else { "" };
+        text.push_str(&format!("| `{}{total}` | billing |  | {} |\n", metric.name, metric.help));
+    }
     text
 }
 
@@ -80,11 +88,6 @@ fn settings_table(leaves: &[Leaf]) -> String {
             _ => String::new(),
         };
         text.push_str(&format!("| `{}` | {default} | {} |\n", leaf.path, leaf.help.replace('|', "\\|")));
-    }
-    #[cfg(feature = "cluster")]
-    for metric in waybill_billing::consume::Consumed::default().metrics() {
-        let total = if metric.counter { "_total" } else { "" };
-        text.push_str(&format!("| `{}{total}` | billing |  | {} |\n", metric.name, metric.help));
     }
     text
 }

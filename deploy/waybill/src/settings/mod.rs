@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`Control`], [`Proxy`], [`Billing`]: the roles. `places`: what several of them have. `values`: values with a form of their own.
+//! - `chart`: the values of the Helm chart, in which theirs stand.
 //! - `leaf`: the single settings, read off the schema. `given`: those of the command line and the environment.
 //! - `read`: [`read`], all of it put together and checked. `fault`: what is wrong where.
 //!
@@ -11,6 +12,7 @@
 //! - No setting holds a secret: those are read from files that settings name.
 
 mod billing;
+mod chart;
 mod control;
 mod fault;
 mod given;
@@ -31,6 +33,7 @@ use serde_json::Value;
 use fault::Contradictions;
 
 pub use billing::Billing;
+pub use chart::schema as chart_schema;
 pub use control::Control;
 pub use given::Given;
 pub use leaf::Leaf;
