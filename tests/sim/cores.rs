@@ -160,7 +160,7 @@ impl Simulation {
         let worlds = vec![Arc::default(), Arc::new(World::new(1, first))];
         let replicas = (0..REPLICAS).map(|_| Replica { now: Publication::first(Arc::clone(&worlds[1])) }).collect();
         let proxies = (0..PROXIES).map(|_| Proxy::boot(Disk::default())).collect();
-        Self { dice: Dice(seed), lossy: seed % 2 == 0, now_ms: 0, worlds, replicas, proxies }
+        Self { dice: Dice(seed), lossy: seed.is_multiple_of(2), now_ms: 0, worlds, replicas, proxies }
     }
 
     fn head(&self) -> &Arc<World> {
