@@ -201,25 +201,25 @@ fn world(address: SocketAddr, played: &[(String, Dialect, Quirks)], offers: &[Of
             ..wire::Provider::default()
         };
         resources.push(resource(name, Spec::Provider(provider)));
-        let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
-        resources.push(resource(
-            name,
-            Spec::ProviderAccount(wire::ProviderAccount { provider: name.clone(), secret: Some(secret), ..Default::default() }),
-        ));
     }
     for offer in offers {
         resources.push(resource(&offer.model, Spec::Model(model())));
         for provider in &offer.providers {
+            // An account of its own: one that refuses the credential at several endpoints is put behind as a whole.
+            let name = format!("{}@{provider}", offer.model);
+            let secret = wire::SecretRef { env: "ANY".into(), file: String::new() };
+            let account = wire::ProviderAccount { provider: provider.clone(), secret: Some(secret), ..Default::default() };
+            resources.push(resource(&name, Spec::ProviderAccount(account)));
             let endpoint = wire::Endpoint {
                 model: offer.model.clone(),
                 provider: provider.clone(),
-                account: provider.clone(),
+                account: name.clone(),
                 provider_model: provider_model(&offer.model),
                 price_book: "prices".into(),
                 price_item: "all".into(),
                 ..wire::Endpoint::default()
             };
-            resources.push(resource(&format!("{}@{provider}", offer.model), Spec::Endpoint(endpoint)));
+            resources.push(resource(&name, Spec::Endpoint(endpoint)));
         }
     }
     World::new(1, resources.into_iter().map(Arc::new))

@@ -56,8 +56,15 @@ struct Inner {
 }
 
 impl Sqlite {
-    /// Opens the file, creating it and its tables where they are missing.
+    /// Opens the file, creating it and its tables where they are missing, as the one process that has it.
     pub async fn open(file: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let store = Self::open_beside(file, clock).await?;
+        store.inner.bury_leaders().await?;
+        Ok(store)
+    }
+
+    /// The same beside a process that has it and may lead jobs: to read it, or to write what needs no leader.
+    pub async fn open_beside(file: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -73,9 +80,7 @@ impl Sqlite {
             .await
             .map_err(failure("open the file for reading"))?;
         let (head, _) = watch::channel(position);
-        let store = Self { inner: Arc::new(Inner { writer: Mutex::new(writer), readers, head, terms: Terms::new(clock) }) };
-        store.inner.bury_leaders().await?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(Inner { writer: Mutex::new(writer), readers, head, terms: Terms::new(clock) }) })
     }
 }
 

@@ -114,4 +114,27 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn alerts_and_dashboards_ask_for_what_is_told() {
+        let table = metrics_table();
+        let asked =
+            [include_str!("../../helm/waybill/files/alerts.yaml"), include_str!("../../helm/waybill/files/dashboards/waybill.json")];
+        let names = asked.iter().flat_map(|text| text.split(|letter: char| !(letter.is_ascii_lowercase() || letter == '_')));
+        let unknown: Vec<&str> = names.filter(|name| name.starts_with("waybill_") && !table.contains(&format!("| `{name}` |"))).collect();
+        assert!(unknown.is_empty(), "nobody tells {unknown:?}");
+    }
+
+    #[test]
+    fn every_alert_has_its_page() {
+        let pages: Vec<String> = include_str!("../../docs/operate.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("### "))
+            .map(|title| title.to_lowercase().replace(' ', "-"))
+            .collect();
+        let alerts = include_str!("../../helm/waybill/files/alerts.yaml");
+        let named = alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook: operate.md#"));
+        let missing: Vec<&str> = named.filter(|name| !pages.iter().any(|page| page == name)).collect();
+        assert!(missing.is_empty(), "deploy/docs/operate.md has no page for {missing:?}");
+    }
 }

@@ -20,7 +20,7 @@ use waybill_store::{
 use crate::{
     secrets::{hex, read_pepper},
     settings::{Etcd, LedgerUrl, PepperFile, Postgres, StoreUrl},
-    stores::{migrate_ledger, open_store},
+    stores::{migrate_ledger, open_store_beside},
 };
 
 /// How stores and ledgers are entered: as in the settings of the control plane.
@@ -72,7 +72,7 @@ impl Access {
         {
             bail!("there is no {}", path.display());
         }
-        open_store(url, &self.etcd()).await
+        open_store_beside(url, &self.etcd()).await
     }
 }
 
@@ -151,7 +151,7 @@ struct Copy {
 /// `waybill migrate`.
 pub async fn migrate(migrate: &Migrate) -> Result<ExitCode> {
     if let Some(url) = &migrate.store {
-        let store = open_store(url, &migrate.access.etcd()).await?;
+        let store = open_store_beside(url, &migrate.access.etcd()).await?;
         let done = waybill_store::migrate(&*store).await?;
         println!("store {url}: schema {}, {} values rewritten", done.to, done.rewritten);
     }
@@ -190,7 +190,7 @@ pub async fn backup(backup: &Backup) -> Result<ExitCode> {
 /// `waybill restore`.
 pub async fn restore(restore: &Restore) -> Result<ExitCode> {
     let file = fs::File::open(&restore.file).with_context(|| format!("{} cannot be opened", restore.file.display()))?;
-    let store = open_store(&restore.store, &restore.access.etcd()).await?;
+    let store = open_store_beside(&restore.store, &restore.access.etcd()).await?;
     say(&waybill_store::copy::load(&*store, &mut BufReader::new(file), onto(restore.replace)).await?);
     say_peppers(&*store).await?;
     Ok(ExitCode::SUCCESS)
@@ -208,7 +208,7 @@ pub async fn stores(stores: &Stores) -> Result<ExitCode> {
             None => bail!("{} knows no pepper {}: no API key was made with it", copy.from, file.id),
         }
     }
-    let target = open_store(&copy.to, &copy.access.etcd()).await?;
+    let target = open_store_beside(&copy.to, &copy.access.etcd()).await?;
     say(&waybill_store::copy::copy(&*source, &*target, onto(copy.replace)).await?);
     say_peppers(&*target).await?;
     Ok(ExitCode::SUCCESS)

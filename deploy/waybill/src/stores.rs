@@ -17,18 +17,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Opens the store.
+/// Opens the store, for the role that leads its jobs.
 pub async fn open_store(url: &StoreUrl, etcd: &Etcd) -> Result<Arc<dyn Store>> {
     match url {
-        StoreUrl::Sqlite(path) => sqlite_store(path).await,
+        StoreUrl::Sqlite(path) => {
+            let opened = waybill_store::Sqlite::open(path, Arc::new(MonotonicClock::start())).await;
+            Ok(Arc::new(opened.with_context(|| format!("the store {url}"))?))
+        }
         StoreUrl::Etcd { hosts, tls } => etcd_store(hosts, *tls, etcd).await.with_context(|| format!("the store {url}")),
     }
 }
 
-/// The store in a file.
-pub async fn sqlite_store(path: &Path) -> Result<Arc<dyn Store>> {
-    let opened = waybill_store::Sqlite::open(path, Arc::new(MonotonicClock::start())).await;
-    Ok(Arc::new(opened.with_context(|| format!("the store sqlite:{}", path.display()))?))
+/// Opens the store beside a role that may have it: its terms go on.
+pub async fn open_store_beside(url: &StoreUrl, etcd: &Etcd) -> Result<Arc<dyn Store>> {
+    let StoreUrl::Sqlite(path) = url else { return open_store(url, etcd).await };
+    let opened = waybill_store::Sqlite::open_beside(path, Arc::new(MonotonicClock::start())).await;
+    Ok(Arc::new(opened.with_context(|| format!("the store {url}"))?))
 }
 
 /// Opens the ledger.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -175,6 +176,20 @@ async fn compacting_many_rows_leaves_what_can_still_be_read() {
     assert_eq!(everything(&store).await, (position, entries));
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM store_history").fetch_one(&mut neighbour(&file).await).await.expect("a count");
     assert_eq!(rows, 60 + 40, "the living, and the deletions that mark the position");
+}
+
+#[tokio::test]
+async fn who_opens_the_file_beside_another_takes_no_job_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("store.db");
+    let store = open(&file).await.expect("a store");
+    let candidacy = Candidacy { key: keys::leader("tidy", 0), holder: "first".into(), ttl: Duration::from_secs(60) };
+    let Ok(Election::Won(leadership)) = store.lead(&candidacy).await else { panic!("nobody else stands") };
+    let fenced = || Transaction { compares: vec![leadership.fence()], then: put(keys::head(), "1").then, ..Transaction::default() };
+    drop(Sqlite::open_beside(&file, Arc::new(MonotonicClock::start())).await.expect("beside"));
+    assert!(store.commit(fenced()).await.expect("a commit").succeeded, "a look at the file ended the term");
+    drop(open(&file).await.expect("in its place"));
+    assert!(!store.commit(fenced()).await.expect("a commit").succeeded, "the term outlived its process");
 }
 
 /// Which file the child process of the kill test writes to.
