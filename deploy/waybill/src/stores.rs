@@ -86,6 +86,7 @@ async fn etcd_store(hosts: &[String], tls: bool, etcd: &Etcd) -> Result<Arc<dyn 
             };
             Some(EtcdTls { ca: read(ca)?, identity, server_name: etcd.server_name.clone() })
         }
+        None if tls => anyhow::bail!("etcds:// wants the authority that signed etcd's certificates: give --etcd-ca-file (etcd.caFile)"),
         _ => None,
     };
     let user = match (&etcd.username, &etcd.password_file) {
