@@ -364,6 +364,8 @@ fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, L
             reservation
         }
         Kind::Failed if has_failed => 0,
+        // Whoever hangs up at once may do so before the provider was asked, and then nothing was spent.
+        Kind::Failed if record.is_none() && sent.seen == Seen::Cut => 0,
         Kind::Failed => return kind("failed, and the provider has not".to_owned()),
         Kind::Partial | Kind::Adjusted | Kind::Closed => return kind(format!("{:?}, and nobody hung up", row.kind)),
     };

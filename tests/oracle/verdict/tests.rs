@@ -126,6 +126,15 @@ fn a_right_world_has_no_findings_and_is_counted() {
     assert_eq!(verdict.tallies, [tally, Tally::default()]);
 }
 
+/// The attempt was written down, its caller hung up, and the provider was never asked.
+#[test]
+fn a_caller_who_hangs_up_before_the_provider_is_asked_owes_nothing() {
+    let mut world = world();
+    world.records.remove(2);
+    world.sent[3].seen = Seen::Cut;
+    assert_eq!(findings(&world), []);
+}
+
 type Wrong = (&'static str, fn(&mut World), &'static [Promise]);
 
 const WRONGS: &[Wrong] = &[
@@ -147,6 +156,8 @@ const WRONGS: &[Wrong] = &[
     ("what costs more than the reservation", |w| w.records[3].usage = Some(Usage { prompt: 1 << 20, ..USAGE }), &[Promise::Amounts]),
     ("a failed attempt costs something", |w| (w.ledger.rows[2].amount, w.ledger.rows[2].lines) = (1, 1), &[Promise::Amounts]),
     ("failed, though the provider answered", |w| w.records[2].status = Some(200), &[Promise::Kinds]),
+    ("failed, though the provider was asked", |w| (w.records[2].status, w.sent[3].seen) = (None, Seen::Cut), &[Promise::Kinds]),
+    ("failed, and nobody hung up or was asked", |w| _ = w.records.remove(2), &[Promise::Kinds]),
     (
         "seen, and orphaned",
         |w| (w.ledger.rows[0].kind, w.ledger.rows[0].amount, w.ledger.rows[0].lines) = (Kind::Orphaned, reservation(), reservation()),
