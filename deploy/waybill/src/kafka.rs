@@ -39,14 +39,14 @@ pub struct Brokers {
     #[arg(long = "kafka-security", default_value = "plaintext", env = "WAYBILL_KAFKA_SECURITY", value_parser = word::<Security>)]
     security: Security,
     /// PEM file of the authorities that the brokers' certificates must come from.
-    #[arg(long = "kafka-ca", env = "WAYBILL_KAFKA_CA")]
-    ca: Option<PathBuf>,
+    #[arg(long = "kafka-ca-file", env = "WAYBILL_KAFKA_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// PEM file of this client's certificate.
-    #[arg(long = "kafka-cert", env = "WAYBILL_KAFKA_CERT")]
-    cert: Option<PathBuf>,
+    #[arg(long = "kafka-cert-file", env = "WAYBILL_KAFKA_CERT_FILE")]
+    cert_file: Option<PathBuf>,
     /// PEM file of its private key.
-    #[arg(long = "kafka-key", env = "WAYBILL_KAFKA_KEY")]
-    key: Option<PathBuf>,
+    #[arg(long = "kafka-key-file", env = "WAYBILL_KAFKA_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.
     #[arg(long = "kafka-sasl-mechanism", default_value = "SCRAM-SHA-512", env = "WAYBILL_KAFKA_SASL_MECHANISM", value_parser = word::<Mechanism>)]
     sasl_mechanism: Mechanism,
@@ -65,8 +65,8 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 
 impl Brokers {
     fn settings(self) -> KafkaSettings {
-        let Self { brokers, topic, security, ca, cert, key, sasl_mechanism, sasl_user, sasl_password_file } = self;
-        KafkaSettings { brokers, topic, security, ca, cert, key, sasl_mechanism, sasl_user, sasl_password_file }
+        let Self { brokers, topic, security, ca_file, cert_file, key_file, sasl_mechanism, sasl_user, sasl_password_file } = self;
+        KafkaSettings { brokers, topic, security, ca_file, cert_file, key_file, sasl_mechanism, sasl_user, sasl_password_file }
     }
 }
 

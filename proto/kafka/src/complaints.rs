@@ -45,7 +45,9 @@ pub fn advice(kind: &str) -> &'static str {
         "Authentication" | "SaslAuthenticationFailed" | "IllegalSASLState" | "UnsupportedSASLMechanism" => {
             "the brokers refuse the login; check kafka.saslUser, kafka.saslPasswordFile and kafka.saslMechanism"
         }
-        "SSL" => "TLS with a broker fails; check kafka.ca, kafka.cert and kafka.key, and that the broker's certificate names its host",
+        "SSL" => {
+            "TLS with a broker fails; check kafka.caFile, kafka.certFile and kafka.keyFile, and that the broker's certificate names its host"
+        }
         "AllBrokersDown" => "no broker can be reached; check kafka.brokers, kafka.security and the network",
         "BrokerTransportFailure" | "OperationTimedOut" | "RequestTimedOut" | "NetworkException" => {
             "a broker does not answer; it is tried again and again"
@@ -82,7 +84,7 @@ mod tests {
             ("Authentication", "saslPasswordFile"),
             ("AllBrokersDown", "kafka.brokers"),
             ("UnknownTopicOrPartition", "kafka init"),
-            ("SSL", "kafka.ca"),
+            ("SSL", "kafka.caFile"),
         ] {
             assert!(advice(kind).contains(word), "{kind}");
         }

@@ -18,11 +18,11 @@ pub struct KafkaSettings {
     /// What the connection is made of.
     pub security: Security,
     /// PEM file of the authorities that the brokers' certificates must come from; without it the system's.
-    pub ca: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// PEM file of this client's certificate.
-    pub cert: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
     /// PEM file of its private key.
-    pub key: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
     /// How the password is proven.
     pub sasl_mechanism: Mechanism,
     /// The name that the password is of.
@@ -37,9 +37,9 @@ impl Default for KafkaSettings {
             brokers: String::new(),
             topic: TOPIC.to_owned(),
             security: Security::default(),
-            ca: None,
-            cert: None,
-            key: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
             sasl_mechanism: Mechanism::default(),
             sasl_user: None,
             sasl_password_file: None,
@@ -54,7 +54,7 @@ pub enum Security {
     /// Nothing: for a network that is trusted whole.
     #[default]
     Plaintext,
-    /// TLS, with a client certificate if `cert` and `key` are set.
+    /// TLS, with a client certificate if `certFile` and `keyFile` are set.
     Tls,
     /// A password on an open line.
     SaslPlaintext,
@@ -166,7 +166,7 @@ impl KafkaSettings {
         if self.security.is_tls() && !tls_built {
             return fault("security", format!("`{security}` needs TLS, which this build does not have: build with `--features kafka-tls`"));
         }
-        for (field, file) in [("ca", &self.ca), ("cert", &self.cert), ("key", &self.key)] {
+        for (field, file) in [("caFile", &self.ca_file), ("certFile", &self.cert_file), ("keyFile", &self.key_file)] {
             let Some(file) = file else { continue };
             if !self.security.is_tls() {
                 return fault(field, format!("a file for TLS has no meaning with security `{security}`; choose `tls` or `sasl_tls`"));
@@ -175,9 +175,9 @@ impl KafkaSettings {
                 return fault(field, format!("{} cannot be read: {error}", file.display()));
             }
         }
-        match (&self.cert, &self.key) {
-            (Some(_), None) => fault("key", "there is a client certificate and no private key"),
-            (None, Some(_)) => fault("cert", "there is a private key and no client certificate"),
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => fault("keyFile", "there is a client certificate and no private key"),
+            (None, Some(_)) => fault("certFile", "there is a private key and no client certificate"),
             _ => Ok(()),
         }
     }
@@ -210,7 +210,8 @@ impl KafkaSettings {
     pub fn properties(&self, tls_built: bool) -> Result<Vec<Property>, SettingsError> {
         self.check(tls_built)?;
         let mut properties = vec![("bootstrap.servers", self.brokers.clone()), ("security.protocol", self.security.protocol().to_owned())];
-        let files = [("ssl.ca.location", &self.ca), ("ssl.certificate.location", &self.cert), ("ssl.key.location", &self.key)];
+        let files =
+            [("ssl.ca.location", &self.ca_file), ("ssl.certificate.location", &self.cert_file), ("ssl.key.location", &self.key_file)];
         properties.extend(files.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?.display().to_string()))));
         if self.security.is_sasl() {
             properties.push(("sasl.mechanism", self.sasl_mechanism.name().to_owned()));
@@ -263,10 +264,10 @@ mod tests {
             (r#"{"brokers":"a:1","security":"sasl_tls","saslUser":"u"}"#, true, Some("saslPasswordFile")),
             (r#"{"brokers":"a:1","saslUser":"u"}"#, true, Some("saslUser")),
             (r#"{"brokers":"a:1","saslPasswordFile":"p"}"#, true, Some("saslPasswordFile")),
-            (r#"{"brokers":"a:1","ca":"/"}"#, true, Some("ca")),
-            (r#"{"brokers":"a:1","security":"tls","ca":"/nowhere/ca.pem"}"#, true, Some("ca")),
-            (r#"{"brokers":"a:1","security":"tls","cert":"/"}"#, true, Some("key")),
-            (r#"{"brokers":"a:1","security":"tls","key":"/"}"#, true, Some("cert")),
+            (r#"{"brokers":"a:1","caFile":"/"}"#, true, Some("caFile")),
+            (r#"{"brokers":"a:1","security":"tls","caFile":"/nowhere/ca.pem"}"#, true, Some("caFile")),
+            (r#"{"brokers":"a:1","security":"tls","certFile":"/"}"#, true, Some("keyFile")),
+            (r#"{"brokers":"a:1","security":"tls","keyFile":"/"}"#, true, Some("certFile")),
         ];
         for (json, tls_built, field) in rows {
             assert_eq!(settings(json).check(tls_built).err().map(|error| error.field), field, "{json}");

@@ -50,10 +50,10 @@ kafka:
   topic: {{ .Values.kafka.topic }}
   security: {{ ternary (ternary "sasl_tls" "tls" (ne .Values.kafka.username "")) (ternary "sasl_plaintext" "plaintext" (ne .Values.kafka.username "")) .Values.kafka.tls.enabled }}
   {{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secret }}
-  ca: {{ include "waybill.secrets" . }}/kafka/{{ .Values.kafka.tls.caKey }}
+  caFile: {{ include "waybill.secrets" . }}/kafka/{{ .Values.kafka.tls.caKey }}
   {{- if .Values.kafka.tls.clientCertificate }}
-  cert: {{ include "waybill.secrets" . }}/kafka/tls.crt
-  key: {{ include "waybill.secrets" . }}/kafka/tls.key
+  certFile: {{ include "waybill.secrets" . }}/kafka/tls.crt
+  keyFile: {{ include "waybill.secrets" . }}/kafka/tls.key
   {{- end }}
   {{- end }}
   {{- if .Values.kafka.username }}
