@@ -9,7 +9,7 @@
 //! - `kafka`: the operator's commands for the usage topic.
 //! - `folder`: a folder of one process, and the spool in it. `secrets`: peppers, tokens. `pepper`: the store's keys are its own. `books`: what a
 //!   proxy asks of the ledger.
-//! - `health`: what proxies count and what the fleet decides. `ops`: readiness and metrics. `listen`, `signals`, `ready`: addresses, ends, and who is told. `schema`: forms of files.
+//! - `health`: what proxies count and what the fleet decides. `ops`: readiness and metrics. `listen`, `signals`, `ready`: addresses, ends, and who is told. `probe`: asks whether a role is ready. `schema`: forms of files.
 //! - `offline`: the ledger's verbs on a state folder, while nothing runs on it. `memory`: what the allocator keeps.
 
 mod banner;
@@ -29,6 +29,7 @@ mod offline;
 mod ops;
 mod peers;
 mod pepper;
+mod probe;
 mod providers;
 mod proxy;
 mod ready;
@@ -79,6 +80,8 @@ enum Command {
     Store(stored::Stores),
     /// Makes the secrets that a cluster shares.
     Secrets(secrets::Secrets),
+    /// Asks a role whether it can do its work.
+    Probe(probe::Probe),
     /// Shows the form of the files that are read.
     Schema(schema::Schema),
     /// The topic of usage records.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Restore(restore) => once(stored::restore(&restore)),
         Command::Store(stores) => once(stored::stores(&stores)),
         Command::Secrets(secrets) => secrets::run(&secrets),
+        Command::Probe(probe) => probe::run(&probe),
         Command::Schema(schema) => schema::run(&schema),
         #[cfg(feature = "cluster")]
         Command::Kafka(command) => kafka::kafka(command),
