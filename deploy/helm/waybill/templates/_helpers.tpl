@@ -114,3 +114,15 @@ topologySpreadConstraints:
 {{- define "waybill.kafka" -}}
 {{- if .Values.kafka.brokers }}true{{ end -}}
 {{- end -}}
+
+{{/* A rule of a NetworkPolicy: these ports, of these peers, or of anybody where none are named. (dict "way" "to" "ports" list "peers" list) */}}
+{{- define "waybill.rule" -}}
+- ports:
+    {{- range .ports }}
+    - { protocol: TCP, port: {{ . }} }
+    {{- end }}
+  {{- with .peers }}
+  {{ $.way }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}

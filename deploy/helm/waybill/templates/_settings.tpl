@@ -97,11 +97,13 @@ pepperFiles:
 {{- toYaml (mergeOverwrite $made (deepCopy .Values.billing.settings)) }}
 {{- end -}}
 
-{{/* What the jobs are told, as variables: the same settings under the same names. (dict "of" settings "keys" list) */}}
+{{/* What a job is told, as variables: the same settings under the same names. (dict "root" $ "role" "migrate") */}}
 {{- define "waybill.jobs.env" -}}
-{{- $settings := mergeOverwrite (include "waybill.settings.store" . | fromYaml) (include "waybill.settings.ledger" . | fromYaml) }}
-{{- if include "waybill.kafka" . }}
-{{- $settings = mergeOverwrite $settings (include "waybill.settings.kafka" . | fromYaml) }}
+{{- $settings := dict }}
+{{- if eq .role "migrate" }}
+{{- $settings = mergeOverwrite (include "waybill.settings.store" .root | fromYaml) (include "waybill.settings.ledger" .root | fromYaml) }}
+{{- else }}
+{{- $settings = include "waybill.settings.kafka" .root | fromYaml }}
 {{- end }}
 {{- range $name, $value := $settings }}
 {{- if kindIs "map" $value }}
@@ -122,18 +124,18 @@ pepperFiles:
 {{- $list = append $list (dict "name" "tls" "secret" $tls.secret) }}
 {{- $list = append $list (dict "name" "pepper" "secret" .root.Values.pepper.secret) }}
 {{- end }}
-{{- if has .role (list "control" "jobs") }}
+{{- if has .role (list "control" "migrate") }}
 {{- if .root.Values.store.tls.enabled }}{{ $list = append $list (dict "name" "etcd" "secret" .root.Values.store.tls.secret) }}{{ end }}
 {{- if .root.Values.store.username }}{{ $list = append $list (dict "name" "etcd-password" "secret" .root.Values.store.passwordSecret.name) }}{{ end }}
 {{- end }}
 {{- if eq .role "control" }}
 {{- $list = append $list (dict "name" "operator" "secret" .root.Values.operatorToken.secret) }}
 {{- end }}
-{{- if has .role (list "control" "billing" "jobs") }}
+{{- if has .role (list "control" "billing" "migrate") }}
 {{- $list = append $list (dict "name" "ledger" "secret" .root.Values.ledger.passwordSecret.name) }}
 {{- if .root.Values.ledger.tls.caSecret }}{{ $list = append $list (dict "name" "ledger-ca" "secret" .root.Values.ledger.tls.caSecret) }}{{ end }}
 {{- end }}
-{{- if and (has .role (list "proxy" "billing" "jobs")) (include "waybill.kafka" .root) }}
+{{- if and (has .role (list "proxy" "billing" "kafka-init")) (include "waybill.kafka" .root) }}
 {{- if and .root.Values.kafka.tls.enabled .root.Values.kafka.tls.secret }}{{ $list = append $list (dict "name" "kafka" "secret" .root.Values.kafka.tls.secret) }}{{ end }}
 {{- if .root.Values.kafka.username }}{{ $list = append $list (dict "name" "kafka-password" "secret" .root.Values.kafka.passwordSecret.name) }}{{ end }}
 {{- end }}
