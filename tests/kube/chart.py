@@ -21,6 +21,7 @@ MATRIX = {
     "kafka-own-topic": ["--set", "kafka.brokers={k-0:9092},kafka.init=false"],
     "monitored": ["--set", "monitoring.serviceMonitor.enabled=true,monitoring.rules.enabled=true,monitoring.dashboards.enabled=true"],
     "open-network": ["--set", "networkPolicy.enabled=false"],
+    "bounded-network": ["--set", "kafka.brokers={k-0:9092}", "--set-json", 'networkPolicy.databases=[{"podSelector":{"matchLabels":{"app":"databases"}}}]'],
     "renamed": ["--set", "fullnameOverride=gateway,image.digest=sha256:" + "0" * 64],
     "one-of-each": ["--set", "control.replicas=1,proxy.replicas=1,control.disruptionBudget.enabled=false,proxy.disruptionBudget.enabled=false"],
 }

@@ -28,14 +28,6 @@ def free_ports(count):
     return ports
 
 
-def etcd():
-    """The etcd that the suite of real servers has built."""
-    found = sorted((tools.CACHE / "servers").glob("etcd-*/bin/etcd"))
-    if not found:
-        raise tools.Missing("etcd is not built yet: `tests/run real` builds it")
-    return found[-1]
-
-
 class Cluster:
     """Started by `with`; ends all that it started."""
 
@@ -104,7 +96,7 @@ class Cluster:
     def start(self):
         here, kube = "127.0.0.1", tools.kube()
         client, peer = f"http://{here}:{self.client}", f"http://{here}:{self.peer}"
-        self.run("etcd", etcd(), "--name", "n0", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn", "--listen-client-urls", client, "--advertise-client-urls", client,
+        self.run("etcd", tools.server("etcd")["server"], "--name", "n0", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn", "--listen-client-urls", client, "--advertise-client-urls", client,
                  "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"n0={peer}")
         self.ready("etcd", f"{client}/readyz")
         self.run("apiserver", kube, "apiserver", "--etcd-servers", client, "--bind-address", here, "--secure-port", self.api, "--tls-cert-file", "server.crt", "--tls-private-key-file", "server.key",

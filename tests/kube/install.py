@@ -2,27 +2,52 @@
 
 import json
 import os
+import re
 import subprocess
 
 import chart
 import tools
-from cluster import Cluster
+from cluster import READY_S, Cluster
 
-SECRETS = ["waybill-ledger", "waybill-control-tls", "waybill-proxy-tls", "waybill-pepper", "waybill-operator"]
 WAIT = ["--wait", "--timeout", "180s"]
+README = chart.CHART / "README.md"
+# What the README's commands take as given: an operator's own files.
+FILES = ["PASSWORD-FILE", "ca.crt", "control.crt", "control.key", "proxy.crt", "proxy.key"]
+# Without containers nobody listens: these are tried on the containers of this machine.
+ELSEWHERE = ("port-forward", "waybill apply")
 
 
 def prepare(cluster, namespace):
-    """A namespace that takes restricted pods only, the Secrets that values name, volumes for the StatefulSet's claims."""
+    """A namespace that takes restricted pods only, and volumes for the StatefulSet's claims."""
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-    for name in SECRETS:
-        cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": {"password": "x"}})
     for number in range(4):
         cluster.apply({
             "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{namespace}-{number}"},
             "spec": {"capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": namespace, "hostPath": {"path": "/nowhere"}, "persistentVolumeReclaimPolicy": "Retain"},
         })
+
+
+def as_the_readme_says(cluster, version, namespace, programs):
+    """Runs the README's commands for an installation, as they stand there but for the namespace."""
+    folder = cluster.folder / namespace
+    (folder / "bin").mkdir(parents=True)
+    helm_program = next(tools.path_of(tool) for tool in tools.GO if tool.name == f"helm-{version}")
+    for name, words in {"kubectl": f"{tools.kube()} kubectl", "helm": helm_program, "waybill": programs.resolve() / "waybill"}.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
+    for name in FILES:
+        (folder / name).write_text("x")
+    (folder / "deploy").symlink_to(chart.ROOT / "deploy")
+    given = chart.loads((chart.CHART / "ci" / "minimal.yaml").read_text())[0]
+    (folder / "values.yaml").write_text(json.dumps({**given, "proxy": {"spool": {"storageClass": namespace}}}))
+    environment = {"HOME": str(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "KUBECONFIG": str(cluster.kubeconfig)}
+    commands = [line for line in re.findall(r"^    ((?:kubectl|waybill|helm) .*)$", README.read_text(), flags=re.M) if not any(word in line for word in ELSEWHERE)]
+    assert any(line.startswith("helm install") for line in commands), "the README does not say how to install"
+    for line in commands:
+        line = line.replace("-n waybill", f"-n {namespace}").replace("create namespace waybill", f"get namespace {namespace}")
+        ended = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=READY_S)
+        assert ended.returncode == 0, f"`{line}` ended with {ended.returncode}: {ended.stdout[-600:]}"
 
 
 def helm(version, cluster, *arguments, check=True):
@@ -44,7 +69,7 @@ def expect(found, wanted, what):
     assert found == wanted, f"{what}: {found}, not {wanted}"
 
 
-def journey(report, cluster, version):
+def journey(report, cluster, version, programs):
     """All of a release's life, by one helm; each step needs the one before it."""
     namespace, column = f"{chart.NAMESPACE}-{version}", f"helm {version}"
     values = ["-n", namespace, "-f", chart.CHART / "ci" / "minimal.yaml", "--set", f"proxy.spool.storageClass={namespace}"]
@@ -56,7 +81,7 @@ def journey(report, cluster, version):
 
     def install():
         prepare(cluster, namespace)
-        helm(version, cluster, "install", chart.RELEASE, chart.CHART, *values, *WAIT)
+        as_the_readme_says(cluster, version, namespace, programs)
         revision(1, "deployed")
         expect(len(ready_pods(cluster, namespace, "control")), 3, "ready control pods")
         expect(ready_pods(cluster, namespace, "proxy"), [f"wb-waybill-proxy-{n}" for n in range(3)], "ready proxies")
@@ -106,7 +131,7 @@ def journey(report, cluster, version):
             break
 
 
-def run(report, folder):
+def run(report, programs, folder):
     with Cluster(folder) as cluster:
         for version in (3, 4):
-            journey(report, cluster, version)
+            journey(report, cluster, version, programs)

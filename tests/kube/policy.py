@@ -7,8 +7,12 @@ MOUNTS = {
     "control": {"tls", "pepper", "operator", "etcd", "etcd-password", "ledger", "ledger-ca"},
     "proxy": {"tls", "pepper", "kafka", "kafka-password"},
     "billing": {"ledger", "ledger-ca", "kafka", "kafka-password"},
-    "jobs": {"etcd", "etcd-password", "ledger", "ledger-ca", "kafka", "kafka-password"},
+    "migrate": {"etcd", "etcd-password", "ledger", "ledger-ca"},
+    "kafka-init": {"kafka", "kafka-password"},
 }
+# The servers that a role may reach, by what its settings name.
+STORE, LEDGER, KAFKA, CONTROL, PROVIDERS, NAMES = {2379}, {5432}, {9092, 9093}, {7071}, {443}, {53}
+REACH = {"control": [CONTROL, STORE, LEDGER], "proxy": [CONTROL, PROVIDERS, KAFKA], "billing": [KAFKA, LEDGER], "migrate": [STORE, LEDGER], "kafka-init": [KAFKA]}
 
 
 def name(thing):
@@ -132,22 +136,35 @@ def selectors(objects):
 
 
 def network(objects):
-    """Where there are policies, they bound both directions of every role that serves."""
+    """Where there are policies, every role has one, for both directions; each server it needs is a rule of its own, so that who may be reached there can be
+    bounded for it alone; and nothing else is open."""
     policies = [thing for thing in objects if thing["kind"] == "NetworkPolicy"]
     if not policies:
         return
     bounded = {role_of(policy["spec"]["podSelector"]["matchLabels"]) for policy in policies}
     for owner, pod in pods(objects):
-        role = role_of(pod["metadata"]["labels"])
-        if owner["kind"] != "Job" and role not in bounded:
+        if role_of(pod["metadata"]["labels"]) not in bounded:
             yield f"{name(owner)}: no NetworkPolicy"
+        if owner["kind"] == "Job" and pod["spec"].get("containers")[0].get("ports"):
+            yield f"{name(owner)}: a job that serves"
+    hooks = {role_of(pod["metadata"]["labels"]) for owner, pod in pods(objects) if owner["kind"] == "Job"}
     for policy in policies:
         if set(policy["spec"].get("policyTypes", [])) != {"Ingress", "Egress"}:
             yield f"{name(policy)}: leaves a direction open"
         role = role_of(policy["spec"]["podSelector"]["matchLabels"])
-        ports = {port["port"] for rule in policy["spec"].get("egress", []) for port in rule.get("ports", [])}
-        if role == "proxy" and ports & {2379, 5432}:
-            yield f"{name(policy)}: a proxy may reach etcd or the database"
+        opened = [{port["port"] for port in rule.get("ports", [])} for rule in policy["spec"].get("egress", [])]
+        for ports in opened:
+            if ports not in [NAMES, *REACH[role]]:
+                yield f"{name(policy)}: {role} may reach {sorted(ports) or 'everything'}"
+        for ports in (CONTROL if role == "proxy" else set(), STORE if role in ("control", "migrate") else set(), LEDGER if role in ("control", "billing", "migrate") else set()):
+            if ports and ports not in opened:
+                yield f"{name(policy)}: {role} does not reach {sorted(ports)}"
+        if role in hooks:
+            weight = int(policy["metadata"].get("annotations", {}).get("helm.sh/hook-weight", "0"))
+            if weight >= 0:
+                yield f"{name(policy)}: comes after the job that it bounds"
+            if policy["spec"].get("ingress"):
+                yield f"{name(policy)}: somebody may call a job"
 
 
 def availability(objects):

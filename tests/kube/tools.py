@@ -24,6 +24,8 @@ GO = [
     Tool("helm-3", "3.21.4", "helm.sh/helm/v3/cmd/helm@v3.21.4", "helm"),
     Tool("helm-4", "4.2.4", "helm.sh/helm/v4/cmd/helm@v4.2.4", "helm"),
     Tool("kubeconform", "0.7.0", "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0", "kubeconform"),
+    # The library by which `docker compose` reads its files, and the program that comes with it.
+    Tool("compose", "2.16.2", "github.com/compose-spec/compose-go/v2/cmd@v2.16.2", "cmd"),
     Tool("kwok", KWOK, f"sigs.k8s.io/kwok/cmd/kwok@v{KWOK}", "kwok"),
 ]
 
@@ -47,6 +49,15 @@ def run(command, **options):
 
 def path_of(tool):
     return TOOLS / f"{tool.name}-{tool.version}" / tool.program
+
+
+def server(name):
+    """Where a real server is, as the fetch step wrote it down."""
+    record = CACHE / "servers" / "servers.json"
+    told = json.loads(record.read_text()).get(name, {}) if record.exists() else {}
+    if "server" not in told:
+        raise Missing(f"{name} cannot be had: {told.get('missing', 'it is not fetched yet: `tests/run real` and `tests/real/fetch.py` do')}")
+    return told
 
 
 def kube():

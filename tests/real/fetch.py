@@ -27,6 +27,7 @@ ETCD, ETCD_LEAST = "3.6.16", (3, 5)
 KAFKA, KAFKA_LEAST = "4.3.1", (4, 0)
 JAVA_LEAST = 17
 POSTGRES_LEAST = 14
+PROMETHEUS_LEAST = (2, 40)
 
 
 class Missing(Exception):
@@ -46,6 +47,7 @@ def servers():
         ],
         "kafka": [Way("jars by mvn from tests/real/servers/kafka", kafka_resolved), Way("installed, KAFKA_HOME", kafka_installed)],
         "postgres": [Way("installed", postgres_installed), Way("apt-get install postgresql", postgres_of_debian)],
+        "prometheus": [Way("installed", prometheus_installed), Way("apt-get download prometheus", prometheus_of_debian)],
     }
 
 
@@ -185,6 +187,28 @@ def postgres_of_debian():
     run(["apt-get", "update", "-qq"])
     run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql"], environment=environment)
     return postgres_installed()
+
+
+def prometheus_at(server, tool):
+    if not server or not tool:
+        raise Missing("no prometheus and promtool on PATH")
+    return {"version": version(run([server, "--version"]), PROMETHEUS_LEAST, server), "server": server, "control": tool}
+
+
+def prometheus_installed():
+    return prometheus_at(shutil.which("prometheus"), shutil.which("promtool"))
+
+
+def prometheus_of_debian():
+    def make(folder):
+        with tempfile.TemporaryDirectory() as packages:
+            # Unpacked, not installed, as etcd's: the programs need nothing else.
+            run(["apt-get", "download", "-qq", "prometheus"], packages)
+            for package in Path(packages).glob("*.deb"):
+                run(["dpkg", "-x", str(package), str(folder)])
+
+    folder = cached("prometheus-debian", lambda folder: all((folder / "usr/bin" / name).is_file() for name in ("prometheus", "promtool")), make)
+    return prometheus_at(str(folder / "usr/bin/prometheus"), str(folder / "usr/bin/promtool"))
 
 
 def get(name, ways):
