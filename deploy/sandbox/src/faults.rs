@@ -14,6 +14,8 @@ use crate::usage::Usage;
 
 /// Pieces that go out before a stream breaks that names no number.
 const PIECES_BEFORE_BREAK: u64 = 2;
+/// Most MiB of a huge frame.
+const HUGE_MIB: u64 = 64;
 /// The pace of the endless stream.
 const ENDLESS_PACE: Duration = Duration::from_millis(20);
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>sandbox</center>\r\n</body>\r\n</html>\r\n";
@@ -142,15 +144,8 @@ fn broken(failure: Failure, dialect: Dialect, frames: impl Iterator<Item = Frame
         Failure::ErrorIn200 => cut_short(frames, breaks, vec![Step::send(dialect.midway_frame())]),
         Failure::TruncatedJson => cut_short(frames, breaks, vec![Step::send(dialect.cut_frame())]),
         Failure::ShortBody => cut_short(frames, breaks, vec![Step::Flush, Step::Close]),
-        Failure::MalformedFrame => {
-            let malformed = Step::send(dialect.malformed_frame());
-            let mut pieces = 0;
-            Box::new(frames.flat_map(move |frame| {
-                pieces += u64::from(frame.kind == Kind::Piece);
-                let here = frame.kind == Kind::Piece && pieces == breaks;
-                std::iter::once(sent(frame)).chain(here.then(|| malformed.clone()))
-            }))
-        }
+        Failure::MalformedFrame => with_one_more(frames, Step::send(dialect.malformed_frame())),
+        Failure::HugeFrame { mib } => with_one_more(frames, Step::send(huge_frame(mib))),
         Failure::TwoFinishes => Box::new(frames.flat_map(|frame| {
             let again = (frame.kind == Kind::Finish).then(|| sent(frame.clone()));
             std::iter::once(sent(frame)).chain(again)
@@ -158,6 +153,24 @@ fn broken(failure: Failure, dialect: Dialect, frames: impl Iterator<Item = Frame
         Failure::NoDone => Box::new(frames.filter(|frame| frame.kind != Kind::Done).map(sent)),
         _ => Box::new(frames.map(sent)),
     }
+}
+
+/// All frames, and after the pieces before a break one step more. What stands behind it nobody can be expected to read, so the record does not
+/// count it as said.
+fn with_one_more(frames: impl Iterator<Item = Frame> + Send + 'static, more: Step) -> Steps {
+    let mut pieces = 0;
+    Box::new(frames.flat_map(move |frame| {
+        pieces += u64::from(frame.kind == Kind::Piece);
+        let here = frame.kind == Kind::Piece && pieces == PIECES_BEFORE_BREAK;
+        let said = if pieces > PIECES_BEFORE_BREAK { 0 } else { frame.said };
+        std::iter::once(sent(Frame { said, ..frame })).chain(here.then(|| more.clone()))
+    }))
+}
+
+/// A frame of one line, longer than any reader of streams should hold.
+fn huge_frame(mib: u64) -> Bytes {
+    let line = "x".repeat(usize::try_from(mib.min(HUGE_MIB) << 20).unwrap_or_default());
+    format!("data: {{\"padding\":\"{line}\"}}\n\n").into()
 }
 
 /// The frames up to so many pieces, then something else.
@@ -183,6 +196,6 @@ fn paced(frames: impl Iterator<Item = Frame> + Send + 'static, pace: Duration) -
 }
 
 fn sent(frame: Frame) -> Step {
-    let marks = Marks { usage: frame.usage, done: frame.kind == Kind::Done };
+    let marks = Marks { usage: frame.usage, done: frame.kind == Kind::Done, said: frame.said };
     Step::Send(frame.bytes, marks)
 }

@@ -37,6 +37,8 @@ pub(crate) struct Frame {
     pub kind: Kind,
     pub bytes: Bytes,
     pub usage: Option<Usage>,
+    /// Bytes of what the model says that it holds.
+    pub said: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

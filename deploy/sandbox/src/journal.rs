@@ -70,7 +70,7 @@ impl Journal {
         let kept = self.kept();
         self.open.fetch_add(1, Ordering::AcqRel);
         request.arrival = self.arrivals.fetch_add(1, Ordering::AcqRel) + 1;
-        let entry = Entry { journal: self.clone(), arrival: request.arrival, body_bytes: 0, over: false };
+        let entry = Entry { journal: self.clone(), arrival: request.arrival, body_bytes: 0, said_bytes: 0, over: false };
         if let Some(mut kept) = kept {
             let event = Event::Arrived {
                 method: request.method.to_string(),
@@ -161,6 +161,7 @@ pub(crate) struct Entry {
     journal: Arc<Journal>,
     arrival: u64,
     body_bytes: u64,
+    said_bytes: u64,
     over: bool,
 }
 
@@ -179,6 +180,7 @@ impl Entry {
             self.journal.note(self.arrival, Event::Done)?;
         }
         self.body_bytes += bytes as u64;
+        self.said_bytes += marks.said;
         Ok(())
     }
 
@@ -188,7 +190,7 @@ impl Entry {
             return Ok(());
         }
         self.over = true;
-        let event = Event::Over { outcome, body_bytes: self.body_bytes };
+        let event = Event::Over { outcome, body_bytes: self.body_bytes, said_bytes: self.said_bytes };
         let noted = self.journal.note(self.arrival, event);
         self.journal.open.fetch_sub(1, Ordering::AcqRel);
         self.journal.changed.notify_waiters();

@@ -60,6 +60,7 @@ pub(crate) enum Failure {
     TruncatedJson,
     ShortBody,
     MalformedFrame,
+    HugeFrame { mib: u64 },
     ErrorIn200,
     EmptyAnswer,
     EmptyBody,
@@ -191,6 +192,9 @@ pub const TABLE: &[Row] = &[
     }),
     row("malformed-frame", "malformed-frame", "one frame of the stream is not JSON, then it goes on; a whole answer is not JSON", |_| {
         Fails(F::MalformedFrame)
+    }),
+    row("huge-frame-5", "huge-frame-{mib}", "after two pieces one frame of the stream is this large, then it goes on", |n| {
+        Fails(F::HugeFrame { mib: at(n, 0) })
     }),
     row("empty-answer", "empty-answer", "answers with no text at all", |_| Fails(F::EmptyAnswer)),
     row("empty-body", "empty-body", "status 200 and not a byte of body", |_| Fails(F::EmptyBody)),

@@ -158,7 +158,8 @@ pub(crate) fn frames(head: Head, choices: Vec<Choice>, usage: Usage, stating: St
         };
         let field =
             stated.map(|usage| Some(usage.object())).or(matches!(stating, Stating::AtEnd | Stating::Twice | Stating::Null).then_some(None));
-        Frame { kind, bytes: frame(&head, &[choice], field), usage: stated }
+        let said = choice.delta.text_bytes();
+        Frame { kind, bytes: frame(&head, &[choice], field), usage: stated, said }
     });
     let statements = match stating {
         Stating::AtEnd => vec![usage],
@@ -167,9 +168,9 @@ pub(crate) fn frames(head: Head, choices: Vec<Choice>, usage: Usage, stating: St
     };
     let end = statements.into_iter().map(move |usage| {
         let bytes = frame(&last, &[], Some(Some(usage.object())));
-        Frame { kind: Kind::Usage, bytes, usage: Some(usage) }
+        Frame { kind: Kind::Usage, bytes, usage: Some(usage), said: 0 }
     });
-    let done = Frame { kind: Kind::Done, bytes: Bytes::from_static(DONE), usage: None };
+    let done = Frame { kind: Kind::Done, bytes: Bytes::from_static(DONE), usage: None, said: 0 };
     chunks.chain(end).chain(std::iter::once(done))
 }
 

@@ -43,6 +43,8 @@ pub struct Record {
     pub outcome: Option<Outcome>,
     /// Bytes of the answer's body that were handed to the socket; exact once there is an outcome.
     pub body_bytes: u64,
+    /// Of these, what the model says, without its wrapping, up to where a stream breaks; 0 for whole answers.
+    pub said_bytes: u64,
     /// Microseconds since the Unix epoch, from a clock that never steps back.
     pub arrived_us: u64,
     pub answered_us: Option<u64>,
@@ -75,11 +77,26 @@ pub(crate) struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
-    Arrived { method: String, path: String, headers: Vec<(String, String)>, body: Text },
-    Answering { status: u16, usage: Option<Usage> },
-    Usage { usage: Usage },
+    Arrived {
+        method: String,
+        path: String,
+        headers: Vec<(String, String)>,
+        body: Text,
+    },
+    Answering {
+        status: u16,
+        usage: Option<Usage>,
+    },
+    Usage {
+        usage: Usage,
+    },
     Done,
-    Over { outcome: Outcome, body_bytes: u64 },
+    Over {
+        outcome: Outcome,
+        body_bytes: u64,
+        #[serde(default)]
+        said_bytes: u64,
+    },
 }
 
 /// Bytes in JSON: as a string when they are UTF-8 (then exact), else in hexadecimal.
@@ -130,9 +147,9 @@ impl Record {
             }
             Event::Usage { usage } => self.usage_sent = Some(usage),
             Event::Done => self.done_sent = true,
-            Event::Over { outcome, body_bytes } => {
+            Event::Over { outcome, body_bytes, said_bytes } => {
                 self.outcome = Some(outcome);
-                self.body_bytes = body_bytes;
+                (self.body_bytes, self.said_bytes) = (body_bytes, said_bytes);
                 self.ended_us = Some(line.at_us);
             }
         }
@@ -213,7 +230,7 @@ mod tests {
             Event::Answering { status: 200, usage: Some(usage) },
             Event::Usage { usage },
             Event::Done,
-            Event::Over { outcome: Outcome::Ended, body_bytes: 99 },
+            Event::Over { outcome: Outcome::Ended, body_bytes: 99, said_bytes: 42 },
         ];
         let later = events.into_iter().map(|event| Line { arrival: 7, at_us: 2, event });
         let mut file = String::new();
@@ -227,7 +244,7 @@ mod tests {
         assert_eq!(record.attempt_ids, ["att-0123456789abcdefghjkmnpqrs"]);
         assert!(record.generation_ids.is_empty());
         assert_eq!((record.status, record.usage_sent, record.done_sent), (Some(200), Some(usage), true));
-        assert_eq!((record.outcome, record.body_bytes, record.arrived_us), (Some(Outcome::Ended), 99, 1));
+        assert_eq!((record.outcome, record.body_bytes, record.said_bytes, record.arrived_us), (Some(Outcome::Ended), 99, 42, 1));
     }
 
     #[test]

@@ -74,22 +74,24 @@ pub struct Marks {
     pub usage: Option<Usage>,
     /// They complete the stream's own end (`[DONE]`, `message_stop`).
     pub done: bool,
+    /// Bytes of what the model says that are in them; counted for streams.
+    pub said: u64,
 }
 
 impl Marks {
     /// Bytes that complete a statement of usage.
     pub fn usage(usage: Usage) -> Self {
-        Self { usage: Some(usage), done: false }
+        Self { usage: Some(usage), ..Self::default() }
     }
 
     /// Bytes that complete the stream's own end.
     pub fn done() -> Self {
-        Self { usage: None, done: true }
+        Self { done: true, ..Self::default() }
     }
 
     /// Both, the later statement of usage counting.
     pub(crate) fn and(self, later: Self) -> Self {
-        Self { usage: later.usage.or(self.usage), done: self.done || later.done }
+        Self { usage: later.usage.or(self.usage), done: self.done || later.done, said: self.said + later.said }
     }
 }
 
@@ -108,7 +110,7 @@ impl Reply {
 
     /// A whole answer of any type; `usage` is what the bytes state and what the call costs.
     pub fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>, usage: Option<Usage>) -> Self {
-        let marks = Marks { usage, done: false };
+        let marks = Marks { usage, ..Marks::default() };
         Self::with(status, content_type, Payload::Whole(body.into(), marks), usage)
     }
 

@@ -203,6 +203,10 @@ async fn check_failure(asked: &Asked<'_>) {
                 assert_eq!((received.status, received.body.len()), (Some(StatusCode::OK), 0));
             }
         }
+        (_, "huge-frame-5") => {
+            let text = asked.receive(true, json!({})).await.text();
+            assert!(text.len() > 5 << 20 && text.contains("event: message_stop"));
+        }
         (_, "reset-midway-3") => asked.breaks_midway(Break::Reset).await,
         (_, "close-midway-3" | "stall-midway-3") => asked.breaks_midway(Break::Closed).await,
         (_, "stall-before-byte") => drop(asked.breaks(Break::Closed).await),

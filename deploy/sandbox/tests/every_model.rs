@@ -284,6 +284,11 @@ async fn check_fault(asked: &Asked<'_>) {
             let stream = asked.stream(json!({})).await;
             assert_eq!((stream.unreadable, stream.done, stream.stated().len()), (1, true, 1));
         }
+        "huge-frame-5" => {
+            let text = asked.receive(true, json!({})).await.text();
+            assert!(text.len() > 5 << 20 && text.ends_with("data: [DONE]\n\n"));
+            assert!(asked.whole(json!({})).await.finish.is_some());
+        }
         "empty-answer" => asked.text(json!({}), "").await,
         "empty-body" => assert!(asked.fails(200).await.body.is_empty()),
         "refuse" => {

@@ -77,7 +77,28 @@ async fn a_broken_answer_is_recorded_as_it_broke() {
         let record = sandbox.records().pop().unwrap();
         assert_eq!((record.status, outcome(&record)), (status, (Some(expected), None, false)), "{model}");
         assert_eq!(record.body_bytes, received.body.len() as u64, "{model}");
+        assert_eq!(record.said_bytes, said(&received.body), "{model}");
     }
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_broken_frame_is_not_recorded_as_said() {
+    let sandbox = Sandbox::start(remembering()).unwrap();
+    for (arrival, model) in ["sandbox/malformed-frame", "sandbox/huge-frame-1", "sandbox/truncated-json"].into_iter().enumerate() {
+        let received = send(Http::One, sandbox.addr(), Method::POST, CHAT, &[], ask(model, true)).await;
+        sandbox.quiet(arrival as u64 + 1).await;
+        let pieces: Vec<&[u8]> = received.body.split(|byte| *byte == b'\n').collect();
+        let is_broken = |line: &&&[u8]| line.starts_with(b"data: ") && !line.starts_with(b"data: {\"id\"");
+        let end = pieces.iter().position(|line| is_broken(&line)).unwrap_or(pieces.len());
+        assert_eq!(sandbox.records().pop().unwrap().said_bytes, said(&pieces[..end].join(&b'\n')), "{model}");
+    }
+}
+
+/// Bytes of all content in a stream's chunks.
+fn said(body: &[u8]) -> u64 {
+    let text = std::str::from_utf8(body).unwrap();
+    let chunks = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line.strip_prefix("data: ")?).ok());
+    chunks.filter_map(|chunk| Some(chunk.pointer("/choices/0/delta/content")?.as_str()?.len() as u64)).sum()
 }
 
 /// Asks, reads until the answer has said `until`, and hangs up.

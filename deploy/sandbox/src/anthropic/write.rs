@@ -161,11 +161,12 @@ pub(crate) fn frames(head: Head, choice: Choice, usage: Usage, stating: Stating)
     let stride = head.stride;
     let blocks = blocks(&head, choice).into_iter().enumerate().flat_map(move |(index, block)| block_frames(index * stride, block));
     let (mut pieces, mut sent) = (0, 0);
-    let body = blocks.flat_map(move |(bytes, frame)| {
+    let body = blocks.flat_map(move |(bytes, mut frame)| {
         let mut more = Vec::new();
         if frame.kind == Kind::Piece {
             pieces += 1;
             sent += bytes;
+            frame.said = bytes;
             if stating == Stating::InEachChunk {
                 let so_far = Usage { completion: tokens(sent).min(usage.completion), ..usage };
                 more.push(delta(Kind::Usage, &stop(None, None), so_far, stating));
@@ -233,7 +234,7 @@ fn block_frames(index: usize, block: Block) -> Frames {
 
 /// An event of the stream, named as its data is; `more` are its members behind the type, each with the comma before it.
 fn frame(kind: Kind, event: &str, more: &str) -> Frame {
-    Frame { kind, bytes: format!("event: {event}\ndata: {{\"type\":\"{event}\"{more}}}\n\n").into(), usage: None }
+    Frame { kind, bytes: format!("event: {event}\ndata: {{\"type\":\"{event}\"{more}}}\n\n").into(), usage: None, said: 0 }
 }
 
 /// The answer to a question for the tokens of a prompt.
