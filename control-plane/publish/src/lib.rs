@@ -57,6 +57,6 @@ pub mod usage;
 pub use listen::{Limits, ServeError, Served, serve};
 pub use peers::Peers;
 pub use publication::{Publication, View};
-pub use publisher::{Error, Figures, Publisher, Stopped};
+pub use publisher::{Error, Figures, Publisher, RELIST, Stopped};
 pub use session::{Refusal, Session};
 pub use usage::Usage;

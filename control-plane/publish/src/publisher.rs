@@ -28,8 +28,8 @@ use crate::{
     session::Refusal,
 };
 
-/// The store is listed anew this often and compared with what the watch told: watches have been wrong before.
-const RELIST: Duration = Duration::from_secs(600);
+/// The store is listed anew this often, unless told otherwise, and compared with what the watch told: watches have been wrong before.
+pub const RELIST: Duration = Duration::from_secs(600);
 
 /// The first pause after the store failed; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -115,6 +115,14 @@ impl Publisher {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, Error> {
+        Self::start_with(store, RELIST).await
+    }
+
+    /// The same; the store is listed anew this often.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn start_with(store: Arc<dyn Store>, relist: Duration) -> Result<Self, Error> {
         let listing = list(&*store).await?;
         let index = Index::new(&listing.entries)?;
         let publication = Arc::new(Publication::first(Arc::clone(index.world())).with_rollout(index.rollout().map(AsRef::as_ref)));
@@ -127,7 +135,7 @@ impl Publisher {
             sessions: AtomicU64::new(0),
             figures: Figures::default(),
         });
-        let following = Following { store, shared: Arc::clone(&shared), index, debounce: Debounce::Idle };
+        let following = Following { store, shared: Arc::clone(&shared), index, debounce: Debounce::Idle, relist };
         following.log_faults();
         let follower = Arc::new(Follower(tokio::spawn(following.run(listing.position))));
         Ok(Self { shared, _follower: follower })
@@ -216,6 +224,8 @@ struct Following {
     shared: Arc<Shared>,
     index: Index,
     debounce: Debounce,
+    /// How often the store is listed anew.
+    relist: Duration,
 }
 
 impl Following {
@@ -240,7 +250,7 @@ impl Following {
     /// Follows the watch until it fails or it is time to check on it.
     async fn follow(&mut self, position: Position) -> Result<(), Error> {
         let mut watch: Watch = self.store.watch(keys::config(), position).await?;
-        let relist = Instant::now() + RELIST;
+        let relist = Instant::now() + self.relist;
         loop {
             let due = self.debounce.due_ms().map(|ms| self.shared.at(ms));
             tokio::select! {

@@ -89,7 +89,8 @@ async fn live(settings: &Settings) -> Result<ExitCode> {
             patiently(&phase, matches!(settings.store, StoreUrl::Etcd { .. }), || open_store(&settings.store, &settings.etcd)).await?;
         let remote = matches!(settings.ledger, LedgerUrl::Postgres(_));
         let ledger = patiently(&phase, remote, || open_ledger(&settings.ledger, &settings.postgres)).await?;
-        let publisher = patiently(&phase, true, || async { Ok(Publisher::start(Arc::clone(&store)).await?) }).await?;
+        let publisher =
+            patiently(&phase, true, || async { Ok(Publisher::start_with(Arc::clone(&store), settings.relist.0).await?) }).await?;
         for pepper in &secrets.peppers {
             crate::pepper::check(&*store, pepper).await?;
         }

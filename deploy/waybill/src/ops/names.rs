@@ -58,6 +58,7 @@ names! {
     PROXIES Gauge "waybill_proxies" ["state: connected, away"] "up, control" "Proxies that this process knows.";
     PROXIES_BEHIND Gauge "waybill_proxies_behind" [""] "up, control" "Connected proxies that have not applied the newest revision.";
     PROXIES_REFUSING Gauge "waybill_proxies_refusing" [""] "up, control" "Connected proxies that refuse a resource.";
+    WATCH_REPAIRS Counter "waybill_watch_repairs" [""] "up, control" "Times that the store held something else than its watch had told; mended, and should stay 0.";
     LEADS Gauge "waybill_leads" ["job: health, rollout, tidy"] "up, control" "1 while this process does the job that runs once in a cluster.";
     CERTIFICATE Gauge "waybill_certificate_expiry_seconds" [""] "control, proxy" "Seconds until this process's certificate expires; 0 = it has.";
 }

@@ -232,6 +232,7 @@ impl Vital for Fleet {
         sheet.write_of(&names::PROXIES, "away", (proxies.len() - connected) as u64);
         sheet.write(&names::PROXIES_BEHIND, behind as u64);
         sheet.write(&names::PROXIES_REFUSING, refusing as u64);
+        sheet.write(&names::WATCH_REPAIRS, self.publisher.figures().watch_repairs.load(Ordering::Relaxed));
         Box::pin(async {})
     }
 }

@@ -1,6 +1,6 @@
 //! What `waybill control` is told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     fault::Contradictions,
     places::{Etcd, Postgres, Tls},
-    values::{Address, LedgerUrl, PepperFile, StoreUrl},
+    values::{Address, LedgerUrl, PepperFile, Period, StoreUrl},
 };
 
 /// Settings of `waybill control`: a replica of the control plane.
@@ -44,12 +44,22 @@ pub struct Control {
     /// No certificates between control plane and proxies. On loopback only.
     #[serde(default)]
     pub insecure_sync: bool,
+    /// How often the store is listed whole and compared with what its watch has told; a difference is mended, logged and counted.
+    #[serde(default = "relist")]
+    pub relist: Period,
     /// Health, readiness, metrics.
     #[serde(default = "ops_listen")]
     pub ops_listen: SocketAddr,
     /// A file that is written (0600) once everything serves: JSON with the addresses.
     #[serde(default)]
     pub ready_file: Option<PathBuf>,
+}
+
+/// Listing more often than this would keep the store busy with nothing else.
+const LEAST_RELIST: Duration = Duration::from_secs(1);
+
+fn relist() -> Period {
+    Period(waybill_publish::RELIST)
 }
 
 fn admin_listen() -> SocketAddr {
@@ -76,6 +86,9 @@ impl Control {
                 self.sync_listen
             );
             faults.push(("syncListen", message));
+        }
+        if self.relist.0 < LEAST_RELIST {
+            faults.push(("relist", format!("{} is too often: at least {}", self.relist, Period(LEAST_RELIST))));
         }
         let (is_etcd, tls) = match self.store {
             StoreUrl::Sqlite(_) => (false, false),
