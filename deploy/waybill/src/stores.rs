@@ -19,13 +19,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Opens the store, for the role that leads its jobs.
 pub async fn open_store(url: &StoreUrl, etcd: &Etcd) -> Result<Arc<dyn Store>> {
-    match url {
+    let store: Result<Arc<dyn Store>> = match url {
         StoreUrl::Sqlite(path) => {
             let opened = waybill_store::Sqlite::open(path, Arc::new(MonotonicClock::start())).await;
             Ok(Arc::new(opened.with_context(|| format!("the store {url}"))?))
         }
         StoreUrl::Etcd { hosts, tls } => etcd_store(hosts, *tls, etcd).await.with_context(|| format!("the store {url}")),
-    }
+    };
+    #[cfg(feature = "faults")]
+    let store = store.and_then(lying);
+    store
+}
+
+/// Has the store's watch lie about one event in so many as `WAYBILL_LYING_WATCH=ONE_IN[:SEED]` says.
+#[cfg(feature = "faults")]
+fn lying(store: Arc<dyn Store>) -> Result<Arc<dyn Store>> {
+    const VARIABLE: &str = "WAYBILL_LYING_WATCH";
+    let Ok(text) = std::env::var(VARIABLE) else { return Ok(store) };
+    let (one_in, seed) = text.split_once(':').unwrap_or((&text, "1"));
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("{VARIABLE}={text}"));
+    tracing::warn!(one_in, seed, "the store's watch lies, as a test wants it");
+    Ok(Arc::new(waybill_store::conformance::Lying::new(store, number(seed)?, number(one_in)?)))
 }
 
 /// Opens the store beside a role that may have it: its terms go on.

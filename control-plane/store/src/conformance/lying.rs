@@ -63,8 +63,10 @@ impl Lies {
             told.push(event);
         } else if mix(draw).is_multiple_of(2) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(key = %event.key(), "a lie: left out");
         } else {
             self.doubled.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(key = %event.key(), "a lie: shown twice");
             told.extend([event.clone(), event]);
         }
     }
