@@ -14,9 +14,6 @@ use crate::servers::{Identity, Kafka};
 /// Worker threads of a proxy, and so logs of its spool.
 const WORKERS: usize = 2;
 
-/// Small, so that logs roll under the load of a test.
-const SEGMENT_BYTES: u32 = 384 << 10;
-
 /// What the settings name.
 pub(super) struct Surroundings<'a> {
     pub shape: &'a Shape,
@@ -32,7 +29,7 @@ impl Surroundings<'_> {
         (0..self.shape.controls)
             .map(|number| {
                 let (name, addresses) = (format!("control-{number}"), self.wiring.controls[number].clone());
-                let settings = json!({
+                let mut settings = json!({
                     "name": name,
                     "store": format!("etcd://{}", joined(&self.wiring.to_etcd(number))),
                     "ledger": self.ledger,
@@ -43,6 +40,9 @@ impl Surroundings<'_> {
                     "opsListen": addresses["ops"],
                     "tls": self.tls(&self.wiring.identity("control", &name)?),
                 });
+                if let Some(relist) = self.shape.relist {
+                    settings["relist"] = format!("{}ms", relist.as_millis()).into();
+                }
                 Role::new("control", &name, &self.folder.join(&name), &settings, addresses)
             })
             .collect()
@@ -62,7 +62,7 @@ impl Surroundings<'_> {
                     "listen": addresses["http"],
                     "opsListen": addresses["ops"],
                     "workers": WORKERS,
-                    "spool": { "bytes": self.shape.spool_bytes, "segmentBytes": SEGMENT_BYTES },
+                    "spool": { "bytes": self.shape.spool_bytes, "segmentBytes": self.shape.segment_bytes },
                     // What the spool holds when it ends is its successor's.
                     "drain": { "flush": "3s" },
                     "usage": { "silence": format!("{}ms", self.shape.silence.as_millis()) },

@@ -1,11 +1,12 @@
 //! The promises, over everything that was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use waybill_tests::oracle::call::Call;
 use waybill_tests::oracle::load::{Seen, Sent};
 use waybill_tests::oracle::rows::{Ledger, Row as Event};
+use waybill_tests::oracle::shown::Told;
 use waybill_tests::oracle::verdict::{Evidence, judge as verdict};
 
 use crate::rows::Row;
@@ -16,14 +17,21 @@ use crate::table::Line;
 /// Answers by which a caller is told that the fault is the caller's.
 const CALLERS_FAULT: [u16; 3] = [401, 402, 403];
 
+/// What a caller may be told while nothing can be recorded: whose fault it is, and nothing that would be the caller's.
+const UNRECORDED: [&str; 2] = ["cannot be recorded", "could not be recorded"];
+
 /// A request holds the configuration that it began with, and a revision counts as gone back only beyond what a request lasts.
 const REQUEST_US: i64 = 2_000_000;
+
+/// A deny epoch is the revision that brought the entry, and below it so many bits for the entry's place.
+const EPOCH_PLACE_BITS: u32 = 8;
 
 /// Findings of one promise that are told.
 const SHOWN: usize = 8;
 
 /// Everything that is new since the last judgement; nothing when all promises are kept.
 pub fn judge(run: &mut Run, row: &Row, line: &mut Line) -> Result<Vec<String>> {
+    run.learn()?;
     let source = run.cluster.ledger()?;
     let ledger = Ledger::read(&source, &run.cluster.folder)?;
     let records = run.cluster.provider.records()?;
@@ -41,7 +49,7 @@ pub fn judge(run: &mut Run, row: &Row, line: &mut Line) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for (count, found) in [
         (&mut line.money, money),
-        (&mut line.configuration, gone_back(&ledger.rows)),
+        (&mut line.configuration, configuration(&ledger.rows, &run.revisions)),
         (&mut line.untruths, untruths),
         (&mut line.secrets, secrets),
         (&mut line.unanswered, unanswered),
@@ -61,18 +69,21 @@ pub fn judge(run: &mut Run, row: &Row, line: &mut Line) -> Result<Vec<String>> {
 }
 
 fn unanswered(own: &[&Sent], row: &Row) -> Vec<String> {
-    let may_be = |sent: &Sent| is_answered(sent) || (row.may_break && sent.seen == Seen::Cut);
+    let may_be = |sent: &Sent| is_answered(sent) || (row.may_break && sent.seen == Seen::Cut) || (row.may_refuse && is_refused(sent));
     let all = own.iter().filter(|sent| !may_be(sent));
-    all.map(|sent| format!("V4 request {} at proxy {} after {:?}: {:?}", sent.number, sent.place, sent.at, sent.seen)).collect()
+    all.map(|sent| format!("V4 request {} at proxy {} after {:?}: {:?}, {:?}", sent.number, sent.place, sent.at, sent.seen, sent.told))
+        .collect()
 }
 
-/// The whole answer came, or the error that the provider always gives for this request.
+/// The whole answer came, or what must come where the provider fails.
 fn is_answered(sent: &Sent) -> bool {
-    match sent.seen {
-        Seen::End(_) => true,
-        Seen::Error(status) => Call::of(sent.number).must_fail() && status >= 500,
-        Seen::Cut | Seen::Stuck => false,
-    }
+    Call::of(sent.number).may_see(&sent.seen, sent.told.as_ref())
+}
+
+/// Refused since it could not be recorded, and told so.
+fn is_refused(sent: &Sent) -> bool {
+    let is_named = |told: &Told| UNRECORDED.iter().any(|words| told.message.contains(words));
+    sent.seen == Seen::Error(503) && sent.told.as_ref().is_some_and(is_named)
 }
 
 fn untruth(sent: &Sent) -> Option<String> {
@@ -82,24 +93,36 @@ fn untruth(sent: &Sent) -> Option<String> {
     }
 }
 
-/// V3: in each incarnation no request holds an older configuration than one that ended before it began.
-fn gone_back(rows: &[Event]) -> Vec<String> {
-    let mut incarnations: BTreeMap<u64, Vec<(i64, u64)>> = BTreeMap::new();
-    for row in rows {
-        incarnations.entry(row.incarnation).or_default().push((row.start_us, row.revision));
-    }
+/// V3: every pair of revision and deny epoch has existed, is one and the same within an event, and in each incarnation neither is older than that
+/// of a request that ended before this one began.
+fn configuration(rows: &[Event], revisions: &BTreeSet<u64>) -> Vec<String> {
+    let newest = revisions.last().copied().unwrap_or(0);
     let mut found = Vec::new();
+    let mut incarnations: BTreeMap<u64, Vec<(i64, u64, Option<u64>)>> = BTreeMap::new();
+    for row in rows {
+        incarnations.entry(row.incarnation).or_default().push((row.start_us, row.revision, row.decided.map(|(_, epoch)| epoch)));
+        let (decided, epoch) = row.decided.unwrap_or((row.revision, 0));
+        if row.revision == 0 || row.revision > newest {
+            found.push(format!("V3 {:016x}: revision {}, and the newest is {newest}", row.incarnation, row.revision));
+        }
+        if decided != row.revision {
+            found.push(format!("V3 {:016x}: routed by revision {decided}, and pinned to {}", row.incarnation, row.revision));
+        }
+        if epoch != 0 && !revisions.contains(&(epoch >> EPOCH_PLACE_BITS)) {
+            found.push(format!("V3 {:016x}: deny epoch {epoch}, of which no change is known", row.incarnation));
+        }
+    }
     for (incarnation, mut starts) in incarnations {
         starts.sort_unstable();
-        // The newest revision of all that began a request's time before.
-        let (mut before, mut newest) = (0, 0);
-        for (start, revision) in &starts {
+        // The newest pair of all that began a request's time before.
+        let (mut before, mut newest) = (0, (0, 0));
+        for (start, revision, epoch) in &starts {
             while starts[before].0 + REQUEST_US < *start {
-                newest = newest.max(starts[before].1);
+                newest = (newest.0.max(starts[before].1), newest.1.max(starts[before].2.unwrap_or(0)));
                 before += 1;
             }
-            if *revision < newest || *revision == 0 {
-                found.push(format!("V3 {incarnation:016x}: revision {revision} after {newest}"));
+            if *revision < newest.0 || epoch.is_some_and(|epoch| epoch < newest.1) {
+                found.push(format!("V3 {incarnation:016x}: ({revision}, {epoch:?}) after {newest:?}"));
             }
         }
     }
@@ -125,21 +148,34 @@ mod tests {
             amount,
             reservation,
             lines,
+            is_shed: false,
+            is_overrun: false,
             revision,
+            decided: None,
             start_us,
         }
     }
 
     #[test]
-    fn a_revision_that_goes_back_is_found_and_one_of_an_open_request_is_not() {
+    fn a_pair_that_goes_back_or_never_was_is_found_and_one_of_an_open_request_is_not() {
         let second = 1_000_000;
+        let with = |epoch: u64, event: Event| Event { decided: Some((event.revision, epoch)), ..event };
+        let revisions: BTreeSet<u64> = [4, 6].into();
         for (rows, count) in [
             (vec![event(1, 0, 5), event(1, 5 * second, 6), event(2, 9 * second, 5)], 0),
             (vec![event(1, 0, 6), event(1, second, 5)], 0),
             (vec![event(1, 0, 6), event(1, 5 * second, 5)], 1),
             (vec![event(1, 0, 0)], 1),
+            (vec![event(1, 0, 7)], 1),
+            (vec![with(0, event(1, 0, 5)), with(4 << 8, event(1, 5 * second, 5))], 0),
+            (vec![with(4 << 8, event(1, 0, 5)), with(0, event(1, second, 5))], 0),
+            (vec![with(4 << 8, event(1, 0, 5)), event(1, 5 * second, 5)], 0),
+            (vec![with(4 << 8, event(1, 0, 5)), with(0, event(1, 5 * second, 5))], 1),
+            (vec![with(6 << 8 | 1, event(1, 0, 5))], 0),
+            (vec![with(5 << 8, event(1, 0, 5))], 1),
+            (vec![Event { decided: Some((4, 0)), ..event(1, 0, 5) }], 1),
         ] {
-            assert_eq!(gone_back(&rows).len(), count, "{rows:?}");
+            assert_eq!(configuration(&rows, &revisions).len(), count, "{rows:?}");
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The cluster with its callers, and what has been seen so far.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use waybill_tests::cluster::{Cluster, Commanded, Shape};
-use waybill_tests::oracle::load::{Door, Load, Pace, Sent, leave};
+use waybill_tests::oracle::call::{BROKEN, LEAVERS};
+use waybill_tests::oracle::configuration;
+use waybill_tests::oracle::load::{Door, Load, Pace, Sent, ask, leave};
 use waybill_tests::oracle::remains::Remains;
 use waybill_tests::oracle::rows;
 use waybill_tests::{Random, Rule, wait_until};
@@ -16,8 +19,8 @@ use waybill_tests::{Random, Rule, wait_until};
 /// What the callers try to send: small enough that two cores also carry twelve other processes in a debug build.
 const PACE: Pace = Pace { callers: 12, per_second: 60 };
 
-/// Numbers of requests whose callers hang up begin here, far from those of the others.
-const LEAVERS: u64 = 1 << 32;
+/// API keys that nobody's load uses: each write disables one of them, or enables it again, so that the deny overlay moves too.
+const SPARES: u32 = 8;
 
 /// What callers take to notice that a proxy is to be called no more: longer than the pause between two requests of one of them.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -44,10 +47,17 @@ pub struct Run {
     pub row: usize,
     /// Findings that an earlier row has already been told of.
     pub told: Vec<String>,
+    /// Revisions that are known to have been there; every one of them has brought an entry of the deny overlay, or may have.
+    pub revisions: BTreeSet<u64>,
+    /// API keys that are disabled and enabled: their texts and the files of them.
+    pub spares: Vec<(String, PathBuf)>,
+    /// A write was not acknowledged, so that its revision is not known.
+    is_unsure: bool,
     door: Arc<Door>,
     load_began: Instant,
     writes: u32,
     left: u64,
+    broken: u64,
 }
 
 /// What `status` says of the fleet.
@@ -69,19 +79,51 @@ pub struct ProxyStatus {
 
 impl Run {
     pub fn start(folder: &Path, shape: &Shape, seed: u64) -> Result<Self> {
-        Ok(Self {
-            cluster: Cluster::start(folder, shape, seed)?,
-            random: Random::new(seed),
+        let mut random = Random::new(seed);
+        let cluster = Cluster::start(folder, shape, seed)?;
+        // Another draw than the one that has made the key of the load.
+        random.between(0, u64::MAX);
+        let spares = (0..SPARES).map(|number| {
+            let (text, file) = (configuration::key(&mut random), cluster.folder.join(format!("spare-{number}")));
+            std::fs::write(&file, &text)?;
+            Ok((text, file))
+        });
+        let spares = spares.collect::<Result<Vec<_>>>()?;
+        let mut run = Self {
+            cluster,
+            random,
             seed,
             sent: Vec::new(),
             remains: Remains::default(),
             row: 0,
             told: Vec::new(),
+            revisions: BTreeSet::new(),
+            spares,
+            is_unsure: false,
             door: Arc::default(),
             load_began: Instant::now(),
             writes: 0,
             left: 0,
-        })
+            broken: 0,
+        };
+        run.enable_spares()?;
+        Ok(run)
+    }
+
+    fn enable_spares(&mut self) -> Result<()> {
+        let all: String = (0..self.spares.len()).map(|number| self.spare(number, false)).collect();
+        let file = self.cluster.folder.join("spares.yaml");
+        std::fs::write(&file, all)?;
+        let done = self.cluster.operator(&["apply", "-f", &file.to_string_lossy()])?;
+        ensure!(done.status.success(), "the spare keys: {}", done.complained);
+        self.converge(READY_LIMIT).map(drop)
+    }
+
+    /// The document of a spare key.
+    fn spare(&self, number: usize, is_disabled: bool) -> String {
+        let spec =
+            format!("workspace: {}, disabled: {is_disabled}, keyFrom: {{ file: {:?} }}", configuration::WORKSPACE, self.spares[number].1);
+        format!("---\napiVersion: waybill/v1\nkind: ApiKey\nmetadata: {{ name: spare-{number} }}\nspec: {{ {spec} }}\n")
     }
 
     /// From now on requests are counted under this row.
@@ -121,6 +163,26 @@ impl Run {
         Ok(())
     }
 
+    /// One more request, whose answer is read. It counts as every other.
+    pub fn ask(&mut self, proxy: usize) -> Result<Sent> {
+        let number = LEAVERS + self.left;
+        self.left += 1;
+        self.ask_numbered(proxy, number)
+    }
+
+    /// One more request for a model that the provider cannot answer as it should: the next one in turn.
+    pub fn ask_broken(&mut self, proxy: usize) -> Result<Sent> {
+        let number = BROKEN + self.broken;
+        self.broken += 1;
+        self.ask_numbered(proxy, number)
+    }
+
+    fn ask_numbered(&mut self, proxy: usize, number: u64) -> Result<Sent> {
+        let sent = ask(self.cluster.http(proxy)?, number, self.seed, &self.cluster.key)?;
+        self.sent.push(Sent { life: self.row, place: proxy, at: self.since_load(), ..sent });
+        Ok(self.sent[self.sent.len() - 1].clone())
+    }
+
     /// Time since the callers began.
     pub fn since_load(&self) -> Duration {
         self.load_began.elapsed()
@@ -142,6 +204,16 @@ impl Run {
         self.cluster.proxies[proxy].node.kill()?;
         self.door.close(proxy);
         self.remains.read(&self.cluster.spool(proxy)).context("what a dead proxy has left")
+    }
+
+    /// Kills a proxy and tears the last record that it has written. Gives how many were torn.
+    pub fn tear_proxy(&mut self, proxy: usize) -> Result<usize> {
+        self.cluster.proxies[proxy].node.kill()?;
+        self.door.close(proxy);
+        let spool = self.cluster.spool(proxy);
+        let torn = self.remains.tear(&spool)?;
+        self.remains.read(&spool).context("what a dead proxy has left")?;
+        Ok(torn)
     }
 
     /// Asks a proxy to end, and waits for that. Callers leave it first, as they do when it is taken out of the load balancer.
@@ -168,15 +240,36 @@ impl Run {
         self.cluster.kafka.proxies().iter().for_each(waybill_tests::FaultProxy::heal);
     }
 
-    /// Writes a resource that nobody else writes. Gives its name and how it went.
+    /// Writes a resource that nobody else writes, and disables or enables a spare key with it. Gives its name and how it went.
     pub fn write(&mut self, control: usize) -> Result<(String, Commanded)> {
+        let (spare, is_disabled) = self.next_spare();
         self.writes += 1;
         let name = format!("written-{}-{}", self.row, self.writes);
         let file = self.cluster.folder.join("written.yaml");
-        let spec = "spec: { displayName: written during a fault }";
-        std::fs::write(&file, format!("apiVersion: waybill/v1\nkind: Org\nmetadata: {{ name: {name} }}\n{spec}\n"))?;
+        let org =
+            format!("apiVersion: waybill/v1\nkind: Org\nmetadata: {{ name: {name} }}\nspec: {{ displayName: written during a fault }}\n");
+        std::fs::write(&file, org + &self.spare(spare, is_disabled))?;
         let done = self.cluster.operator_at(control, &["apply", "-f", &file.to_string_lossy()])?;
+        match done.printed.rsplit_once("revision ").and_then(|(_, number)| number.trim().parse().ok()) {
+            Some(revision) if done.status.success() => _ = self.revisions.insert(revision),
+            _ => self.is_unsure = true,
+        }
         Ok((name, done))
+    }
+
+    /// Which spare key the next write changes, and whether it disables it.
+    pub const fn next_spare(&self) -> (usize, bool) {
+        ((self.writes % SPARES) as usize, (self.writes / SPARES).is_multiple_of(2))
+    }
+
+    /// Learns of the newest revision, and of those that nobody has acknowledged.
+    pub fn learn(&mut self) -> Result<()> {
+        let newest = self.status()?.revision.parse()?;
+        if std::mem::take(&mut self.is_unsure) {
+            self.revisions.extend(1..newest);
+        }
+        self.revisions.insert(newest);
+        Ok(())
     }
 
     /// True when a resource is there.
@@ -238,6 +331,11 @@ impl Run {
             }
         }
         Ok(start.elapsed())
+    }
+
+    /// Breaks every way between a proxy and the control plane.
+    pub fn cut_off(&self, proxy: usize, rule: Rule) {
+        self.cluster.ways.to_control[proxy].iter().for_each(|way| way.set_both(rule));
     }
 
     /// Cuts every way between a proxy and the control plane, in the directions that the rule is for.

@@ -63,9 +63,10 @@ impl Line {
         self.recovered = self.recovered.max(Some(time));
     }
 
-    /// How long the ledger took to know of everything.
-    pub const fn settled(&mut self, time: Duration) {
+    /// How long the ledger took to know of everything: V5. Where nothing else had to be mended that is the recovery, too.
+    pub fn settled(&mut self, time: Duration) {
         self.settled = Some(time);
+        self.recovered.get_or_insert(time);
     }
 
     /// V4: of the requests, those that were answered as they should be.
@@ -103,10 +104,12 @@ impl Table {
 
     /// As Markdown, so that it can stand in a document as it is.
     pub fn print(&self) {
-        println!("\n| # | fault | requests | V1 difference | V3 | V4 answered | V6 | V7 recovered | V8 | ledger complete | figures |");
+        println!("\n| # | fault | requests | V1 difference | V3 | V4 answered | V5 complete | V6 | V7 recovered | V8 | figures |");
         println!("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
         let seconds = |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
-        for line in &self.0 {
+        let mut lines: Vec<&Line> = self.0.iter().collect();
+        lines.sort_unstable_by_key(|line| line.number);
+        for line in lines {
             let figures: Vec<String> = line.figures.iter().map(|(name, value, unit)| format!("{name} {value:.2} {unit}")).collect();
             println!(
                 "| {} | {} | {} | {} | {} | {:.2} % | {} | {} | {} | {} | {} |",
@@ -116,10 +119,10 @@ impl Table {
                 line.money,
                 line.configuration,
                 line.availability(),
+                seconds(line.settled),
                 line.secrets,
                 seconds(line.recovered),
                 line.untruths,
-                seconds(line.settled),
                 figures.join(", ")
             );
         }

@@ -34,12 +34,13 @@ pub struct Launch {
     args: Vec<OsString>,
     variables: Vec<(String, OsString)>,
     cores: Option<String>,
+    ignored: Option<String>,
 }
 
 impl Launch {
     /// A start of `program` in the clean environment.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new(), variables: Vec::new(), cores: None }
+        Self { program: program.into(), args: Vec::new(), variables: Vec::new(), cores: None, ignored: None }
     }
 
     /// Adds arguments.
@@ -63,6 +64,13 @@ impl Launch {
         self
     }
 
+    /// Has it ignore a signal (`XFSZ`), which would else end it.
+    #[must_use]
+    pub fn ignoring(mut self, signal: &str) -> Self {
+        self.ignored = Some(signal.to_owned());
+        self
+    }
+
     /// Starts it. What it prints goes to the file `log`, which is made anew.
     pub fn spawn(&self, log: &Path) -> Result<Process> {
         let out = File::create(log).with_context(|| format!("the log {}", log.display()))?;
@@ -76,15 +84,17 @@ impl Launch {
     }
 
     fn spawn_into(&self, out: File, log: &Path) -> Result<Process> {
-        // taskset becomes the program by exec, so the process id stays the one that we were given.
-        let mut command = match &self.cores {
-            Some(cores) => {
-                let mut command = Command::new("taskset");
-                command.arg("-c").arg(cores).arg(&self.program);
-                command
-            }
-            None => Command::new(&self.program),
-        };
+        // taskset and env become the program by exec, so the process id stays the one that we were given.
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(cores) = &self.cores {
+            words.extend(["taskset", "-c", cores].map(OsString::from));
+        }
+        if let Some(signal) = &self.ignored {
+            words.extend([OsString::from("env"), format!("--ignore-signal={signal}").into()]);
+        }
+        words.push(self.program.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         clean(&mut command);
         command
             .args(&self.args)
@@ -150,6 +160,16 @@ impl Process {
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.child.kill()?;
         Ok(self.child.wait()?)
+    }
+
+    /// From now on it can write no file beyond so many bytes: its disk fails there. Without a number it can again.
+    #[allow(unsafe_code)]
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let id = libc::pid_t::try_from(self.id()).context("a process id")?;
+        let limit = libc::rlimit { rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY), rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: the limit is read before the call returns, and nothing is written: the old one is not asked for.
+        let done = unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("limiting the size of files") }
     }
 
     /// Sends a signal to the process and to all that it has started, itself first: it starts nothing behind our back then.

@@ -28,10 +28,10 @@ fn documents(base_url: &str, key_file: &Path) -> Result<String> {
         writeln!(text, "---\napiVersion: waybill/v1\nkind: {kind}\nmetadata: {{ name: {name} }}\nspec: {spec}")
     };
     document("Org", "kill", "{ displayName: the kill test }")?;
-    document("RoutePolicy", "kill", "{ order: [failing, scripted] }")?;
+    document("RoutePolicy", "kill", "{ order: [failing, scripted, breaking] }")?;
     document("Workspace", WORKSPACE, "{ org: kill, routePolicy: kill }")?;
     document("ApiKey", "kill", &format!("{{ workspace: {WORKSPACE}, keyFrom: {{ file: \"{}\" }} }}", key_file.display()))?;
-    for provider in ["scripted", "failing"] {
+    for provider in ["scripted", "failing", "breaking"] {
         let rules = "asksUsage: ASKS_USAGE_STREAM_OPTIONS, hangUp: HANG_UP_DRAIN";
         document("Provider", provider, &format!("{{ dialect: openai, baseUrl: \"{base_url}\", {rules} }}"))?;
         document("ProviderAccount", provider, &format!("{{ provider: {provider} }}"))?;
@@ -60,8 +60,8 @@ fn rate(rate: &Rate) -> String {
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A key text: 27 digits, of which the first is 0 so that they are a number of 20 bytes, and six digits of checksum.
-fn key(random: &mut Random) -> String {
+/// A new key's text: 27 digits, of which the first is 0 so that they are a number of 20 bytes, and six digits of checksum.
+pub fn key(random: &mut Random) -> String {
     let digits: String = (0..26).map(|_| char::from(DIGITS[random.between(0, 62) as usize])).collect();
     let body = format!("wb_test_0{digits}");
     let mut sum = u64::from(crc32(body.as_bytes()));

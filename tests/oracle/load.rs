@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::call::{Call, marker};
 use super::ids::{self, Id};
-use super::shown::{Shown, read};
+use super::shown::{self, Shown, Told, read};
 
 /// How much is sent.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,8 @@ pub struct Sent {
     /// From the header of the answer, if that came.
     pub generation: Option<Id>,
     pub seen: Seen,
+    /// What the error says that the answer is, or that its stream ended with.
+    pub told: Option<Told>,
 }
 
 /// Where the callers find the process that serves.
@@ -214,7 +216,15 @@ pub fn leave(address: SocketAddr, number: u64, seed: u64, key: &str, bytes: usiz
         _ => {}
     }
     let none = Duration::ZERO;
-    Ok(Sent { number, life: 0, place: 0, at: none, took: none, body_bytes, generation: None, seen: Seen::Cut })
+    Ok(Sent { number, life: 0, place: 0, at: none, took: none, body_bytes, generation: None, seen: Seen::Cut, told: None })
+}
+
+/// Sends one request on a connection of its own and reads its answer as far as it comes.
+pub fn ask(address: SocketAddr, number: u64, seed: u64, key: &str) -> Result<Sent> {
+    let open = Open { place: 0, address, life: 0 };
+    let start = Instant::now();
+    let (sent, _) = send(&mut Client::connect(address, LIMIT)?, number, open, seed, key);
+    Ok(Sent { took: start.elapsed(), ..sent })
 }
 
 /// Sends one request and reads its answer as far as it comes.
@@ -231,6 +241,7 @@ fn send(client: &mut Client, number: u64, open: Open, seed: u64, key: &str) -> (
         body_bytes: body.len() as u64,
         generation: None,
         seen: Seen::Cut,
+        told: None,
     };
     let request = Request::post(call.path(), body).bearer(key).field("x-title", &marker);
     let mut answer = match client.open(&request) {
@@ -245,7 +256,13 @@ fn send(client: &mut Client, number: u64, open: Open, seed: u64, key: &str) -> (
     match whole(&mut answer) {
         Ok(body) => {
             let status = answer.head.status;
-            sent.seen = if status == 200 { read(&body, call.is_streamed).map_or(Seen::Cut, Seen::End) } else { Seen::Error(status) };
+            if status == 200 {
+                sent.seen = read(&body, call.is_streamed).map_or(Seen::Cut, Seen::End);
+                sent.told = shown::error(&body, call.is_streamed);
+            } else {
+                sent.seen = Seen::Error(status);
+                sent.told = shown::error(&body, false).filter(|told| told.code == status);
+            }
             (sent, !is_closing)
         }
         Err(error) => {

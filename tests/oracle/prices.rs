@@ -58,7 +58,12 @@ const fn endpoint(name: &'static str, model: &'static str, provider_model: &'sta
     Endpoint { name, model, provider: "scripted", provider_model, rates }
 }
 
-/// All endpoints. The last model has two: the first of them, by the route policy, always fails.
+/// One whose provider answers as it should not.
+const fn breaking(name: &'static str, model: &'static str, provider_model: &'static str, rates: &'static [Rate]) -> Endpoint {
+    Endpoint { provider: "breaking", ..endpoint(name, model, provider_model, rates) }
+}
+
+/// All endpoints. `kill/failover` has two: the first of them, by the route policy, always fails.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("plain", "kill/plain", "sandbox/usage-1200-30", ROUND),
     endpoint("cached", "kill/cached", "sandbox/usage-1000-50-400-20", UNEVEN),
@@ -69,6 +74,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("error", "kill/error", "sandbox/error-500", ROUND),
     endpoint("second", "kill/failover", "sandbox/usage-900-10", ROUND),
     Endpoint { provider: "failing", ..endpoint("first", "kill/failover", "sandbox/error-503", UNEVEN) },
+    breaking("closed", "kill/closed", "sandbox/close-midway-3", ROUND),
+    breaking("reset", "kill/reset", "sandbox/reset-midway-3", ROUND),
+    breaking("headless", "kill/headless", "sandbox/reset-after-headers", UNEVEN),
+    breaking("truncated", "kill/truncated", "sandbox/truncated-json", UNEVEN),
+    breaking("short", "kill/short", "sandbox/short-body", ROUND),
+    breaking("malformed", "kill/malformed", "sandbox/malformed-frame", ROUND),
+    breaking("huge", "kill/huge", "sandbox/huge-frame-5", UNEVEN),
+    breaking("error-inside", "kill/error-inside", "sandbox/error-in-200", ROUND),
+    breaking("no-usage", "kill/no-usage", "sandbox/no-usage", ROUND),
+    breaking("null-usage", "kill/null-usage", "sandbox/usage-null", UNEVEN),
+    breaking("usage-each", "kill/usage-each", "sandbox/usage-in-each-chunk", UNEVEN),
+    breaking("usage-early", "kill/usage-early", "sandbox/usage-with-finish", ROUND),
+    breaking("usage-twice", "kill/usage-twice", "sandbox/usage-twice", ROUND),
+    breaking("usage-high", "kill/usage-high", "sandbox/usage-90000-5000", UNEVEN),
+    breaking("no-end", "kill/no-end", "sandbox/no-done", ROUND),
+    breaking("empty", "kill/empty", "sandbox/empty-answer", UNEVEN),
 ];
 
 impl Endpoint {

@@ -76,6 +76,20 @@ pub struct Record {
     pub usage: Option<Usage>,
     /// The last statement of usage that it sent.
     pub usage_sent: Option<Usage>,
+    /// Bytes of what the model says that a stream had brought out when it was over or broke.
+    pub said_bytes: u64,
+}
+
+/// What the provider takes for a token of a text.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Record {
+    /// What it has written, as its books would have it: of a stream as far as it came.
+    pub fn delivered(&self, is_streamed: bool) -> Option<Usage> {
+        let usage = self.usage?;
+        let completion = if is_streamed { self.said_bytes.div_ceil(BYTES_PER_TOKEN) } else { usage.completion };
+        Some(Usage { completion, reasoning: 0, ..usage })
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,6 +100,8 @@ struct Line {
     body: Option<Body>,
     status: Option<u16>,
     usage: Option<Usage>,
+    #[serde(default)]
+    said_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +148,7 @@ fn add(record: &mut Record, line: Line) -> Result<()> {
         }
         "answering" => (record.status, record.usage) = (line.status, line.usage),
         "usage" => record.usage_sent = line.usage,
+        "over" => record.said_bytes = line.said_bytes,
         _ => {}
     }
     Ok(())
@@ -153,7 +170,7 @@ mod tests {
 {{"arrival":1,"at_us":3,"event":"usage","usage":{usage}}}
 {{"arrival":1,"at_us":3,"event":"done"}}
 {{"arrival":2,"at_us":4,"event":"answering","status":500,"usage":null}}
-{{"arrival":1,"at_us":5,"event":"over","outcome":"ended","body_bytes":9}}
+{{"arrival":1,"at_us":5,"event":"over","outcome":"ended","body_bytes":9,"said_bytes":7}}
 "#
         );
         let folder = tempfile::tempdir().unwrap();
@@ -162,8 +179,16 @@ mod tests {
         let usage = Some(Usage { prompt: 3, completion: 4, cached: 1, reasoning: 2 });
         let seven = ids::parse("att-", attempt).unwrap();
         let (marker, model) = ("kill-1-2".to_owned(), "m".to_owned());
-        let first =
-            Record { attempts: vec![seven], marker: marker.clone(), model: model.clone(), status: Some(200), usage, usage_sent: usage };
+        let first = Record {
+            attempts: vec![seven],
+            marker: marker.clone(),
+            model: model.clone(),
+            status: Some(200),
+            usage,
+            usage_sent: usage,
+            said_bytes: 7,
+        };
+        assert_eq!(first.delivered(true), Some(Usage { prompt: 3, completion: 2, cached: 1, reasoning: 0 }));
         let second = Record { marker, model, status: Some(500), ..Record::default() };
         assert_eq!(read(&file).unwrap(), [first, second]);
     }

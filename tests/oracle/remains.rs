@@ -1,9 +1,9 @@
 //! What a dead process has left in its spool: which attempts have an end, and which do not. Read by a reader of its own before the next start,
 //! so that what the ledger must say of each attempt is known without asking the product.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -23,6 +23,8 @@ pub enum Left {
 #[derive(Debug, Default)]
 pub struct Remains {
     pub attempts: HashMap<Id, Left>,
+    /// Attempts whose end was torn off, as by the death of the machine: their callers may have seen it, and it is gone.
+    pub torn: HashSet<Id>,
     /// Attempts that a later death showed otherwise: an open one may only become an orphan, and an end stays what it is.
     pub changed: Vec<Id>,
 }
@@ -32,20 +34,35 @@ const RECORD_HEADER: usize = 40;
 const MAGIC: &[u8] = b"WBr1";
 
 impl Remains {
+    /// Tears the last record of one log, as the death of a machine in the middle of its writing does: it begins, and then there are zeros. Gives how
+    /// many were torn: none when every log ends with an intent, whose attempt may have left by then.
+    pub fn tear(&mut self, spool: &Path) -> Result<usize> {
+        let all = segments(spool)?;
+        let is_newest = |place: usize| all.get(place + 1).is_none_or(|(next, ..)| *next != all[place].0);
+        for (incarnation, number, file) in (0..all.len()).filter(|place| is_newest(*place)).map(|place| &all[place]) {
+            let mut bytes = fs::read(file)?;
+            let place = place_of(*incarnation, *number);
+            let (mut offset, mut last) = (SEGMENT_HEADER, None);
+            while let Some(record) = Record::at(&bytes, offset, place) {
+                let end = offset + record.bytes;
+                last = Some((offset, end, record));
+                offset = end;
+            }
+            let is_end = |(_, _, record): &(usize, usize, Record)| Kind::of_number(record.kind) == Some(Kind::Settled);
+            let Some((from, to, record)) = last.filter(is_end) else { continue };
+            bytes[(from + to) / 2..to].fill(0);
+            fs::write(file, bytes)?;
+            self.torn.insert(record.attempt);
+            return Ok(1);
+        }
+        Ok(0)
+    }
+
     /// Adds what lies in a spool now.
     pub fn read(&mut self, spool: &Path) -> Result<()> {
         let mut now = HashMap::new();
-        for log in fs::read_dir(spool).with_context(|| format!("the spool {}", spool.display()))? {
-            let log = log?;
-            let name = log.file_name();
-            let Some(incarnation) = name.to_str().and_then(|name| u64::from_str_radix(name, 16).ok()) else { continue };
-            for file in fs::read_dir(log.path())? {
-                let file = file?.path();
-                let number = file.file_name().and_then(|name| name.to_str()?.strip_suffix(".seg")?.parse::<u32>().ok());
-                if let Some(number) = number {
-                    segment(&fs::read(&file)?, incarnation, number, &mut now);
-                }
-            }
+        for (incarnation, number, file) in segments(spool)? {
+            segment(&fs::read(&file)?, incarnation, number, &mut now);
         }
         self.add(now);
         Ok(())
@@ -66,10 +83,32 @@ impl Remains {
     }
 }
 
+/// All segments: the log's incarnation, the number in it, the file.
+fn segments(spool: &Path) -> Result<Vec<(u64, u32, PathBuf)>> {
+    let mut found = Vec::new();
+    for log in fs::read_dir(spool).with_context(|| format!("the spool {}", spool.display()))? {
+        let log = log?;
+        let name = log.file_name();
+        let Some(incarnation) = name.to_str().and_then(|name| u64::from_str_radix(name, 16).ok()) else { continue };
+        for file in fs::read_dir(log.path())? {
+            let file = file?.path();
+            let number = file.file_name().and_then(|name| name.to_str()?.strip_suffix(".seg")?.parse::<u32>().ok());
+            found.extend(number.map(|number| (incarnation, number, file)));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What every checksum of a segment begins with.
+fn place_of(incarnation: u64, number: u32) -> u32 {
+    crc32c(crc32c(0, &incarnation.to_le_bytes()), &number.to_le_bytes())
+}
+
 /// Reads the records of a segment, up to the first place where there is none.
 fn segment(bytes: &[u8], incarnation: u64, number: u32, into: &mut HashMap<Id, Left>) {
     const INTENT: u8 = 1;
-    let place = crc32c(crc32c(0, &incarnation.to_le_bytes()), &number.to_le_bytes());
+    let place = place_of(incarnation, number);
     let mut offset = SEGMENT_HEADER;
     while let Some(record) = Record::at(bytes, offset, place) {
         offset += record.bytes;
@@ -174,6 +213,24 @@ mod tests {
         let bytes = &bytes[..bytes.len() - 3];
         assert_eq!(read(bytes, 1), HashMap::from([([1; 16], Left::Ended(Kind::Settled)), ([2; 16], Left::Open)]));
         assert!(read(bytes, 2).is_empty(), "the same bytes are nothing in another place");
+    }
+
+    #[test]
+    fn a_torn_end_leaves_its_attempt_open_and_an_intent_is_not_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("0000000000000005");
+        fs::create_dir(&log).unwrap();
+        let file = log.join("00000001.seg");
+        for (records, torn, left) in [
+            (&[(1, 1, &b"intent"[..]), (1, 2, b"a settled end")][..], 1, Left::Open),
+            (&[(1, 1, b"intent"), (1, 2, b"a settled end"), (2, 1, b"intent")], 0, Left::Ended(Kind::Settled)),
+        ] {
+            fs::write(&file, written(records)).unwrap();
+            let mut remains = Remains::default();
+            assert_eq!(remains.tear(folder.path()).unwrap(), torn);
+            remains.read(folder.path()).unwrap();
+            assert_eq!((remains.attempts[&[1; 16]], remains.torn.contains(&[1; 16])), (left, torn == 1));
+        }
     }
 
     #[test]

@@ -52,15 +52,21 @@ pub struct Row {
     /// Zeros for the end of an incarnation.
     pub attempt: Id,
     pub generation: Id,
-    /// The caller's title: the marker.
+    /// The caller's title: the marker. Empty where it was shed.
     pub marker: String,
+    /// The spool was nearly full, so the event leaves out what no bill needs: the title and the decision among it.
+    pub is_shed: bool,
     /// Name of the endpoint.
     pub endpoint: String,
     pub amount: i128,
     pub reservation: i128,
     pub lines: i128,
+    /// More than was reserved, as it says itself.
+    pub is_overrun: bool,
     /// The configuration that the request was pinned to.
     pub revision: u64,
+    /// Revision and deny epoch by which the request was routed; on its first attempt.
+    pub decided: Option<(u64, u64)>,
     /// When the attempt began, by the proxy's clock.
     pub start_us: i64,
 }
@@ -100,6 +106,8 @@ struct EventText {
     amount_picousd: Option<String>,
     #[serde(default)]
     lines: Vec<LineText>,
+    #[serde(default)]
+    overrun: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +124,19 @@ struct AttemptText {
     revision: Option<String>,
     #[serde(default)]
     start_unix_us: Option<String>,
+    #[serde(default)]
+    decision: Option<DecisionText>,
+    #[serde(default)]
+    shed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DecisionText {
+    #[serde(default)]
+    revision: Option<String>,
+    #[serde(default)]
+    deny_epoch: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -246,13 +267,21 @@ fn row(text: RowText) -> Result<Row> {
         attempt: id(&attempt.attempt_id)?,
         generation: id(&attempt.generation_id)?,
         marker: attempt.app_title,
+        is_shed: attempt.shed,
         endpoint: attempt.endpoint,
         amount: number(event.amount_picousd.as_deref())?,
         reservation: number(attempt.reservation_picousd.as_deref())?,
         lines: event.lines.iter().map(|line| number(line.amount_picousd.as_deref())).sum::<Result<i128>>()?,
+        is_overrun: event.overrun,
         revision: u64::try_from(number(attempt.revision.as_deref())?)?,
+        decided: attempt.decision.map(decided).transpose()?,
         start_us: i64::try_from(number(attempt.start_unix_us.as_deref())?)?,
     })
+}
+
+fn decided(text: DecisionText) -> Result<(u64, u64)> {
+    let number = |text: Option<&str>| Ok::<_, anyhow::Error>(u64::try_from(number(text)?)?);
+    Ok((number(text.revision.as_deref())?, number(text.deny_epoch.as_deref())?))
 }
 
 /// A number of canonical JSON, where 0 is left out.
@@ -269,7 +298,7 @@ mod tests {
         let text = r#"[{"incarnation":"18446744073709551615","sequence":"3","position":"9","event":{"kind":"KIND_SETTLED","amountPicousd":"42",
             "lines":[{"meter":"input","quantity":"1","amountPicousd":"40"},{"amountPicousd":"2"},{"meter":"request"}],
             "attempt":{"attemptId":"AAECAwQFBgcICQoLDA0ODw==","generationId":"/////////////////////w==","endpoint":"plain","appTitle":"kill-1-2",
-            "reservationPicousd":"99","revision":"12","startUnixUs":"1700000000000000"}}},
+            "reservationPicousd":"99","revision":"12","decision":{"revision":"12","denyEpoch":"2560"},"shed":true,"startUnixUs":"1700000000000000"}}},
             {"incarnation":"1","sequence":"4","event":{"kind":"KIND_CLOSED"}}]"#;
         let found = rows(serde_json::from_str(text).unwrap()).unwrap();
         let first = Row {
@@ -279,11 +308,14 @@ mod tests {
             attempt: std::array::from_fn(|place| place as u8),
             generation: [0xff; 16],
             marker: "kill-1-2".to_owned(),
+            is_shed: true,
             endpoint: "plain".to_owned(),
             amount: 42,
             reservation: 99,
             lines: 42,
+            is_overrun: false,
             revision: 12,
+            decided: Some((12, 2560)),
             start_us: 1_700_000_000_000_000,
         };
         assert_eq!(found[0], first);

@@ -13,21 +13,62 @@ pub struct Shown {
     pub cost: Option<i128>,
 }
 
+/// What an error that a caller was told says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The status, or what the status would have been.
+    pub code: u16,
+    /// The stable type.
+    pub kind: String,
+    /// The reason within the type, where there is one.
+    pub reason: String,
+    pub message: String,
+}
+
+/// The error that an answer is or that a stream ends with; nothing if there is none, or it does not say what it must.
+pub fn error(body: &[u8], is_streamed: bool) -> Option<Told> {
+    let text = std::str::from_utf8(body).ok()?;
+    if !is_streamed {
+        return told(&serde_json::from_str(text).ok()?);
+    }
+    let mut data = events(body)?;
+    let last: Value = serde_json::from_str(&data.pop()?).ok()?;
+    // What came before it is as it would be without it.
+    let is_last = data.iter().all(|text| frame(text).is_some()) && last["choices"][0]["finish_reason"] == "error";
+    told(&last).filter(|_| is_last)
+}
+
+fn told(value: &Value) -> Option<Told> {
+    let error = &value["error"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let code = u16::try_from(error["code"].as_u64()?).ok()?;
+    let told = Told {
+        code,
+        kind: text(&error["metadata"]["error_type"]),
+        reason: text(&error["metadata"]["reason"]),
+        message: text(&error["message"]),
+    };
+    ((400..600).contains(&code) && !told.kind.is_empty() && !told.message.is_empty()).then_some(told)
+}
+
+/// The data of all events of a stream that has its end, without that.
+fn events(body: &[u8]) -> Option<Vec<String>> {
+    let mut reader = SseReader::default();
+    reader.feed(body);
+    let mut data: Vec<String> = std::iter::from_fn(|| reader.next_event()).map(|event| event.data).collect();
+    (data.pop()? == "[DONE]" && !reader.is_open()).then_some(data)
+}
+
 /// Reads a whole answer; nothing if it does not end as it must, or is an error.
 pub fn read(body: &[u8], is_streamed: bool) -> Option<Shown> {
     let text = std::str::from_utf8(body).ok()?;
     if !is_streamed {
         return frame(text);
     }
-    let mut reader = SseReader::default();
-    reader.feed(body);
-    let mut data: Vec<String> = std::iter::from_fn(|| reader.next_event()).map(|event| event.data).collect();
-    if data.pop()? != "[DONE]" || reader.is_open() {
-        return None;
-    }
+    let data = events(body)?;
     let frames: Option<Vec<Shown>> = data.iter().map(|text| frame(text)).collect();
-    // At most one frame of a stream shows usage.
-    Some(frames?.into_iter().find(|shown| shown.usage.is_some()).unwrap_or_default())
+    // Counts are cumulative, so the last frame that shows usage stands for the whole answer.
+    Some(frames?.into_iter().rfind(|shown| shown.usage.is_some()).unwrap_or_default())
 }
 
 fn frame(text: &str) -> Option<Shown> {
@@ -85,6 +126,24 @@ mod tests {
             [("{\"error\":{\"message\":\"m\"}}", false), ("data: {\"choices\":[],\"error\":{}}\n\ndata: [DONE]\n\n", true)]
         {
             assert_eq!(read(text.as_bytes(), is_streamed), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_it_must_or_is_none() {
+        let object = r#""error":{"code":502,"message":"m","metadata":{"error_type":"server","reason":"r"}}"#;
+        let (words, last) = (r#"{"choices":[{}]}"#, format!(r#"{{"choices":[{{"finish_reason":"error"}}],{object}}}"#));
+        let expected = Told { code: 502, kind: "server".to_owned(), reason: "r".to_owned(), message: "m".to_owned() };
+        assert_eq!(error(format!("{{{object}}}").as_bytes(), false), Some(expected.clone()));
+        let stream = |frames: &[&str]| frames.iter().map(|frame| format!("data: {frame}\n\n")).collect::<String>();
+        assert_eq!(error(stream(&[words, &last, "[DONE]"]).as_bytes(), true), Some(expected));
+        for wrong in
+            [&[words, &last][..], &[&last, words, "[DONE]"], &[&last, &last, "[DONE]"], &[words, "[DONE]"], &["{", &last, "[DONE]"]]
+        {
+            assert_eq!(error(stream(wrong).as_bytes(), true), None, "{wrong:?}");
+        }
+        for wrong in ["{}", r#"{"error":{"code":502,"message":"m"}}"#, &format!("{{{}}}", object.replace("502", "200"))] {
+            assert_eq!(error(wrong.as_bytes(), false), None, "{wrong}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::call::{self, Call};
+use super::call::{self, Call, Ending};
 use super::configuration::WORKSPACE;
 use super::ids::{self, Id};
 use super::load::{Seen, Sent};
@@ -171,9 +171,17 @@ impl<'a> Judge<'a> {
     /// Orders the events by request and attempt.
     fn rows(&mut self) -> Rows<'a> {
         let mut rows = Rows::default();
+        let records =
+            self.evidence.records.iter().flat_map(|record| record.attempts.iter().map(|attempt| (*attempt, record.marker.as_str())));
+        let (asked, shown) =
+            (records.collect::<HashMap<_, _>>(), self.evidence.sent.iter().filter_map(|sent| Some((sent.generation?, sent.number))));
+        let shown: HashMap<_, _> = shown.collect();
         for row in &self.evidence.ledger.rows {
             let name = ids::text("att-", &row.attempt);
-            let sent = call::number(self.evidence.seed, &row.marker).and_then(|number| self.sent(number));
+            // An event without a title is known by what the provider was asked for, or the caller shown.
+            let marker = if row.is_shed { asked.get(&row.attempt).copied().unwrap_or_default() } else { &row.marker };
+            let number = call::number(self.evidence.seed, marker).or_else(|| shown.get(&row.generation).copied().filter(|_| row.is_shed));
+            let sent = number.and_then(|number| self.sent(number));
             let Some(sent) = sent else {
                 self.find(Promise::NothingForeign, None, format!("{name} in the ledger is of `{}`, which nobody has sent", row.marker));
                 continue;
@@ -203,7 +211,7 @@ impl<'a> Judge<'a> {
             }
             match rows.of_attempt.get(attempt) {
                 None => self.find(Promise::NothingLost, Some(sent.life), format!("{name} came to the provider and has no event")),
-                Some(row) if row.marker != record.marker => {
+                Some(row) if row.marker != record.marker && !row.is_shed => {
                     let what = format!("{name} is of {} in the ledger and of {} at the provider", row.marker, record.marker);
                     self.find(Promise::NothingForeign, Some(sent.life), what);
                 }
@@ -225,7 +233,7 @@ impl<'a> Judge<'a> {
                 self.find(promise, life, format!("{} of {}: {what}", ids::text("att-", &row.attempt), row.marker));
             }
         }
-        for (promise, what) in whole(sent, rows, records) {
+        for (promise, what) in whole(sent, rows, records, self.evidence.remains) {
             self.find(promise, life, format!("request {}: {what}", sent.number));
         }
         if Some(sent.life) == self.evidence.told && sent.seen == Seen::Cut && !rows.is_empty() {
@@ -327,6 +335,11 @@ impl<'a> Judge<'a> {
 
 type Broken = (Promise, String);
 
+/// The caller was told that the answer is withheld, since its bill could not be written.
+fn is_withheld(sent: &Sent) -> bool {
+    sent.told.as_ref().is_some_and(|told| told.code == 503 && told.message.contains("could not be recorded"))
+}
+
 /// One event of a request: its kind and its amount.
 fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, Left>) -> Result<(), Broken> {
     let call = Call::of(sent.number);
@@ -350,8 +363,14 @@ fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, L
     if row.lines != row.amount {
         return amount(format!("lines of {} in an event of {}", row.lines, row.amount));
     }
+    if row.is_overrun != (row.amount > reservation) {
+        return amount(format!("{} with a reservation of {reservation}, and overrun = {}", row.amount, row.is_overrun));
+    }
     let has_failed = record.is_some_and(|record| record.status.is_some_and(|status| status >= 400));
     let expected = match row.kind {
+        Kind::Partial if matches!(call.ending, Ending::Unstated | Ending::Broken | Ending::Reset) => {
+            return partial(&call, endpoint, row, record);
+        }
         Kind::Settled => match record.and_then(|record| record.usage_sent) {
             Some(usage) => endpoint.cost(&usage),
             None => return kind("settled, and the provider has stated no usage".to_owned()),
@@ -363,7 +382,7 @@ fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, L
             }
             reservation
         }
-        Kind::Failed if has_failed => 0,
+        Kind::Failed if has_failed || call.ending == Ending::Refused => 0,
         // Whoever hangs up at once may do so before the provider was asked, and then nothing was spent.
         Kind::Failed if record.is_none() && sent.seen == Seen::Cut => 0,
         Kind::Failed => return kind("failed, and the provider has not".to_owned()),
@@ -375,39 +394,92 @@ fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, L
     Ok(())
 }
 
+/// An estimate, for want of a word of the provider's: not less than what it has written, and not more than was reserved.
+fn partial(call: &Call, endpoint: &Endpoint, row: &Row, record: Option<&Record>) -> Result<(), Broken> {
+    // What a provider states behind the place where its stream is broken is not read any more.
+    let is_known = |record: &&Record| call.ending == Ending::Unstated && record.usage_sent.is_some();
+    let Some(record) = record.filter(|record| !is_known(record)) else {
+        return Err((Promise::Kinds, "an estimate, and the provider has stated its usage or was not asked".to_owned()));
+    };
+    let least = record.delivered(call.is_streamed).map_or(0, |usage| endpoint.cost(&usage));
+    if (least..=row.reservation).contains(&row.amount) {
+        return Ok(());
+    }
+    Err((Promise::Amounts, format!("an estimate of {}, not from {least} to {}", row.amount, row.reservation)))
+}
+
 /// A request and all its events together.
-fn whole(sent: &Sent, rows: &[&Row], records: &HashMap<Id, &Record>) -> Vec<Broken> {
+fn whole(sent: &Sent, rows: &[&Row], records: &HashMap<Id, &Record>, remains: &Remains) -> Vec<Broken> {
     let call = Call::of(sent.number);
     let mut broken = Vec::new();
     let mut find = |promise, what: String| broken.push((promise, what));
+    let has = |kind: Kind| rows.iter().any(|row| row.kind == kind);
+    let is_torn = rows.iter().any(|row| remains.torn.contains(&row.attempt));
+    // Of a process that died with it nothing more is known.
+    let is_left = rows.is_empty() || rows.iter().any(|row| remains.attempts.contains_key(&row.attempt));
     let settled: Vec<&&Row> = rows.iter().filter(|row| row.kind == Kind::Settled).collect();
     let orphaned = rows.iter().filter(|row| row.kind == Kind::Orphaned).count();
     if settled.len() + orphaned > 1 {
         find(Promise::NothingTwice, format!("{} settled and {orphaned} orphaned events", settled.len()));
     }
     match &sent.seen {
+        // The machine has forgotten what its callers saw: what the provider may charge for it is held, and no more.
+        Seen::End(_) if is_torn => {}
+        Seen::End(_) if !matches!(call.ending, Ending::Whole | Ending::Unstated) => {
+            find(Promise::Shown, format!("{} was broken off by its provider and shown as whole", call.model));
+        }
+        Seen::End(shown) if call.ending == Ending::Unstated => {
+            if !has(Kind::Partial) || has(Kind::Settled) {
+                find(Promise::Kinds, "seen to its end without a statement of usage, and no estimate".to_owned());
+            }
+            if shown.usage.is_some() && shown.cost.is_none() {
+                find(Promise::Shown, format!("usage {:?}, which the provider never stated", shown.usage));
+            }
+        }
         Seen::End(shown) => match settled.as_slice() {
             [] => find(Promise::NothingLost, "seen to its end, and not settled".to_owned()),
             [row, ..] => {
-                let expected = records.get(&row.attempt).and_then(|record| record.usage_sent).filter(|_| call.shows_usage());
+                // Where a provider states it in the midst of its words, it is shown to whoever reads these.
+                let is_shown = call.shows_usage() || call.is_broken && shown.usage.is_some();
+                let expected = records.get(&row.attempt).and_then(|record| record.usage_sent).filter(|_| is_shown);
                 if shown.usage != expected {
                     find(Promise::Shown, format!("usage {:?}, not {expected:?}", shown.usage));
                 }
-                let expected = call.shows_usage().then_some(row.amount);
+                let expected = is_shown.then_some(row.amount);
                 if shown.cost != expected {
                     find(Promise::Shown, format!("a cost of {:?}, not {expected:?}", shown.cost));
                 }
             }
         },
         Seen::Error(status) => {
-            if rows.iter().any(|row| row.kind != Kind::Failed) {
+            // An answer that was withheld since its end could not be written is held in suspense, as one that nobody could read is.
+            let may_be_lost = matches!(call.ending, Ending::Lost | Ending::Reset) || is_withheld(sent);
+            let earned = match call.ending {
+                Ending::Empty => Kind::Settled,
+                _ if may_be_lost => Kind::Orphaned,
+                _ => Kind::Failed,
+            };
+            // Of a request that has failed over, the earlier attempts have failed.
+            if rows.iter().any(|row| row.kind != earned && row.kind != Kind::Failed) || may_be_lost && !is_left && !has(earned) {
                 find(Promise::Kinds, format!("{:?} for an answer of {status}", rows.iter().map(|row| row.kind).collect::<Vec<_>>()));
             }
-            if !call.must_fail() {
+            if !call.may_see(&sent.seen, sent.told.as_ref()) {
                 find(Promise::Answered, format!("{} answered with {status}", call.model));
             }
         }
-        Seen::Cut => {}
+        Seen::Cut if is_left => {}
+        Seen::Cut => {
+            let is_broken = matches!(call.ending, Ending::Broken | Ending::Reset);
+            if is_broken && sent.told.is_none() {
+                find(Promise::Shown, format!("{} broke off without an error in its stream", call.model));
+            }
+            if call.ending == Ending::Odd && !has(Kind::Settled) {
+                find(Promise::Kinds, "passed on as the provider sent it, and not settled".to_owned());
+            }
+            if is_broken && sent.told.is_some() && !has(Kind::Partial) {
+                find(Promise::Kinds, "broken off after output, and no estimate".to_owned());
+            }
+        }
         Seen::Stuck => find(Promise::Answered, "no answer came, and the connection stood".to_owned()),
     }
     broken

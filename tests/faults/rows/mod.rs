@@ -1,11 +1,14 @@
 //! The scenarios, by what breaks. Numbers and promises are those of the fault matrix in `tests/README.md`.
 
+mod broken;
 mod control;
 mod kafka;
 mod ledger;
 mod poison;
 mod proxies;
+mod spool;
 mod store;
+mod watch;
 
 use std::time::Duration;
 
@@ -24,6 +27,8 @@ pub struct Row {
     pub is_fast: bool,
     /// A request may be cut by the death of the very process that answers it. In all other rows every request is answered.
     pub may_break: bool,
+    /// A request may be refused since it cannot be recorded, if it is told so.
+    pub may_refuse: bool,
     /// The cluster that it wants.
     pub shape: fn() -> Shape,
     /// Breaks, mends and measures.
@@ -31,12 +36,23 @@ pub struct Row {
 }
 
 const fn row(number: u32, fault: &'static str, run: fn(&mut Run, &mut Line) -> Result<()>) -> Row {
-    Row { number, fault, is_fast: false, may_break: false, shape: usual, run }
+    Row { number, fault, is_fast: false, may_break: false, may_refuse: false, shape: usual, run }
 }
 
 /// The second way is taken soon, so that a row need not wait for half a minute.
 fn usual() -> Shape {
     Shape { silence: Duration::from_secs(5), ..Shape::default() }
+}
+
+/// Each log of a proxy has room for two or three segments, all of them for five.
+fn cramped() -> Shape {
+    const SEGMENT_BYTES: u32 = 128 << 10;
+    Shape { spool_bytes: 5 * u64::from(SEGMENT_BYTES), segment_bytes: SEGMENT_BYTES, ..usual() }
+}
+
+/// What a watch has told is compared with the store soon, so that a row need not wait for ten minutes.
+fn audited() -> Shape {
+    Shape { relist: Some(watch::RELIST), ..usual() }
 }
 
 const fn fast(row: Row) -> Row {
@@ -59,8 +75,12 @@ pub const ROWS: &[Row] = &[
     row(13, "Kafka freezes and thaws", kafka::frozen),
     row(15, "proxies are cut off from the control plane, each way and both", control::cut_off),
     fast(row(16, "proxies are cut off from Kafka alone", kafka::cut_off)),
+    fast(row(22, "the provider breaks off, writes what is no answer, or states a wrong usage or none", broken::answered)),
     fast(breaking(row(23, "callers hang up at every part of an answer", proxies::left))),
     row(26, "configuration that must not reach anybody", control::poisoned),
     row(30, "proxies and replicas are replaced one by one", proxies::replaced),
     row(32, "a proxy is ended while its spool is full", proxies::ended_full),
+    // These want a cluster of another shape, so they come last.
+    Row { shape: audited, ..row(10, "the store's watch lies", watch::lying) },
+    Row { shape: cramped, may_refuse: true, ..breaking(row(14, "spools are full, torn, or on a disk that fails", spool::failed)) },
 ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::oracle::load::Seen;
 use crate::oracle::provider::Usage;
-use crate::oracle::shown::Shown;
+use crate::oracle::shown::{Shown, Told};
 
 const USAGE: Usage = Usage { prompt: 1200, completion: 30, cached: 0, reasoning: 0 };
 const COST: i128 = 1200 * 150_000 + 30 * 600_000;
@@ -43,18 +43,35 @@ fn row(sequence: u64, number: u64, kind: Kind, endpoint: &str, amount: i128) -> 
         amount,
         reservation,
         lines: amount,
+        is_shed: false,
+        is_overrun: false,
         revision: 1,
+        decided: None,
         start_us: 0,
     }
 }
 
 fn record(number: u64, model: &str, status: u16, usage: Option<Usage>) -> Record {
     let (attempts, marker) = (vec![[number as u8; 16]], call::marker(1, number));
-    Record { attempts, marker, model: model.to_owned(), status: Some(status), usage, usage_sent: usage }
+    Record { attempts, marker, model: model.to_owned(), status: Some(status), usage, usage_sent: usage, said_bytes: 0 }
 }
 
 fn sent(number: u64, seen: Seen) -> Sent {
-    Sent { number, life: 0, place: 0, at: Duration::ZERO, took: Duration::ZERO, body_bytes: BYTES, generation: Some([9; 16]), seen }
+    Sent {
+        number,
+        life: 0,
+        place: 0,
+        at: Duration::ZERO,
+        took: Duration::ZERO,
+        body_bytes: BYTES,
+        generation: Some([9; 16]),
+        seen,
+        told: None,
+    }
+}
+
+fn told(code: u16) -> Told {
+    Told { code, kind: "server".to_owned(), reason: String::new(), message: "m".to_owned() }
 }
 
 /// One settled request that was seen, one cut and settled, one cut and orphaned, one that failed, one that never became an attempt.
@@ -84,7 +101,7 @@ fn world() -> World {
             sent(PLAIN, Seen::End(shown)),
             sent(3, Seen::Cut),
             sent(cut, Seen::Cut),
-            sent(ERROR, Seen::Error(502)),
+            Sent { told: Some(told(502)), ..sent(ERROR, Seen::Error(502)) },
             sent(orphan, Seen::Cut),
         ],
         records: vec![
@@ -95,7 +112,7 @@ fn world() -> World {
         ],
         remains: Remains {
             attempts: HashMap::from([([cut as u8; 16], Left::Ended(Kind::Settled)), ([orphan as u8; 16], Left::Open)]),
-            changed: Vec::new(),
+            ..Remains::default()
         },
         ledger: Ledger {
             rows,
@@ -133,6 +150,95 @@ fn a_caller_who_hangs_up_before_the_provider_is_asked_owes_nothing() {
     world.records.remove(2);
     world.sent[3].seen = Seen::Cut;
     assert_eq!(findings(&world), []);
+}
+
+/// The first request as one whose stream the provider has broken off after 40 bytes of words, which are ten tokens.
+fn broken_off(world: &mut World) {
+    let number = (call::BROKEN..).find(|number| Call::of(*number).ending == Ending::Broken).unwrap();
+    let delivered = 1200 * 150_000 + 10 * 600_000;
+    let marker = call::marker(1, number);
+    world.sent.remove(0);
+    world.sent.push(Sent { told: Some(told(502)), ..sent(number, Seen::Cut) });
+    world.records[0] = Record {
+        attempts: vec![[1; 16]],
+        marker: marker.clone(),
+        usage_sent: None,
+        said_bytes: 40,
+        ..record(PLAIN, "sandbox/close-midway-3", 200, Some(USAGE))
+    };
+    let reservation = Endpoint::find("closed").unwrap().reservation(BYTES, 1, None);
+    let event = &mut world.ledger.rows[0];
+    *event = Row { kind: Kind::Partial, marker, endpoint: "closed".to_owned(), reservation, ..event.clone() };
+    bill(world, delivered);
+}
+
+/// Another amount of the first event, its lines and the accounts.
+fn bill(world: &mut World, amount: i128) {
+    let more = amount - world.ledger.rows[0].amount;
+    (world.ledger.rows[0].amount, world.ledger.rows[0].lines) = (amount, amount);
+    for (account, sign) in [("receivable/kill", 1), ("usage_revenue", -1), ("provider_cost/scripted", 1), ("provider_payable/scripted", -1)]
+    {
+        *world.ledger.balances.get_mut(account).unwrap() += sign * more;
+    }
+}
+
+#[test]
+fn an_estimate_lies_between_what_was_delivered_and_what_was_reserved() {
+    let mut world = world();
+    broken_off(&mut world);
+    assert_eq!(findings(&world), []);
+    let (delivered, reservation) = (world.ledger.rows[0].amount, world.ledger.rows[0].reservation);
+    for (amount, is_right) in [(delivered - 1, false), (delivered + 1, true), (reservation, true), (reservation + 1, false)] {
+        bill(&mut world, amount);
+        assert_eq!(findings(&world).is_empty(), is_right, "{amount}");
+    }
+    type Wrong = (fn(&mut World), Promise);
+    let wrongs: [Wrong; 5] = [
+        (|w| w.sent.last_mut().unwrap().told = None, Promise::Shown),
+        (|w| w.sent.last_mut().unwrap().seen = Seen::End(Shown::default()), Promise::Shown),
+        (|w| w.records[0].attempts = vec![[77; 16]], Promise::Kinds),
+        (|w| w.ledger.rows[0].kind = Kind::Orphaned, Promise::Kinds),
+        (|w| w.ledger.rows[0].is_overrun = true, Promise::Amounts),
+    ];
+    for (place, (wrong, promise)) in wrongs.into_iter().enumerate() {
+        let mut world = self::world();
+        broken_off(&mut world);
+        wrong(&mut world);
+        assert!(findings(&world).contains(&promise), "{place}: {:?}", findings(&world));
+    }
+}
+
+#[test]
+fn what_a_machine_has_forgotten_is_held_in_suspense() {
+    let mut world = world();
+    world.ledger.rows[0] = Row { kind: Kind::Orphaned, amount: reservation(), lines: reservation(), ..world.ledger.rows[0].clone() };
+    for (account, more) in [
+        ("receivable/kill", -COST),
+        ("usage_revenue", COST),
+        ("provider_cost/scripted", -COST),
+        ("provider_payable/scripted", COST),
+        ("suspense/kill", reservation()),
+        ("provider_payable_unconfirmed/scripted", -reservation()),
+    ] {
+        *world.ledger.balances.get_mut(account).unwrap() += more;
+    }
+    assert_eq!(findings(&world), [Promise::NothingLost]);
+    world.remains.torn.insert([1; 16]);
+    world.remains.attempts.insert([1; 16], Left::Open);
+    assert_eq!(findings(&world), []);
+}
+
+/// Near its bound the spool holds no titles.
+#[test]
+fn an_event_without_a_title_is_known_by_its_attempt_or_its_generation() {
+    let mut world = world();
+    for place in [0, 2] {
+        let row = &mut world.ledger.rows[place];
+        (row.is_shed, row.marker) = (true, String::new());
+    }
+    assert_eq!(findings(&world), []);
+    world.ledger.rows[0].is_shed = false;
+    assert!(findings(&world).contains(&Promise::NothingForeign));
 }
 
 type Wrong = (&'static str, fn(&mut World), &'static [Promise]);
