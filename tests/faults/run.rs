@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -206,12 +206,12 @@ impl Run {
         self.remains.read(&self.cluster.spool(proxy)).context("what a dead proxy has left")
     }
 
-    /// Kills a proxy and tears the last record that it has written. Gives how many were torn.
-    pub fn tear_proxy(&mut self, proxy: usize) -> Result<usize> {
+    /// Kills a proxy and tears the last record that it has written, if that is of an attempt since then. Gives how many were torn.
+    pub fn tear_proxy(&mut self, proxy: usize, since: SystemTime) -> Result<usize> {
         self.cluster.proxies[proxy].node.kill()?;
         self.door.close(proxy);
         let spool = self.cluster.spool(proxy);
-        let torn = self.remains.tear(&spool)?;
+        let torn = self.remains.tear(&spool, since)?;
         self.remains.read(&spool).context("what a dead proxy has left")?;
         Ok(torn)
     }

@@ -13,6 +13,11 @@ pub fn text(prefix: &str, id: &Id) -> String {
     std::iter::once(prefix.to_owned()).chain(digits.map(String::from)).collect()
 }
 
+/// When an id was made: the first 48 bits are the milliseconds since 1970, as in a UUID of version 7.
+pub fn unix_ms(id: &Id) -> u128 {
+    u128::from_be_bytes(*id) >> 80
+}
+
 /// The id behind a prefix.
 pub fn parse(prefix: &str, text: &str) -> Option<Id> {
     let digits = text.strip_prefix(prefix).filter(|digits| digits.len() == 26)?;

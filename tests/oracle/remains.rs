@@ -4,10 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::ids::Id;
+use super::ids::{self, Id};
 use super::rows::Kind;
 
 /// How an attempt stands in a spool.
@@ -34,9 +35,11 @@ const RECORD_HEADER: usize = 40;
 const MAGIC: &[u8] = b"WBr1";
 
 impl Remains {
-    /// Tears the last record of one log, as the death of a machine in the middle of its writing does: it begins, and then there are zeros. Gives how
+    /// Tears the last record of one log, as the death of a machine in the middle of its writing does: it begins, and then there are zeros. Only one of
+    /// an attempt since then is torn, which cannot have left yet. Gives how
     /// many were torn: none when every log ends with an intent, whose attempt may have left by then.
-    pub fn tear(&mut self, spool: &Path) -> Result<usize> {
+    pub fn tear(&mut self, spool: &Path, since: SystemTime) -> Result<usize> {
+        let since_ms = since.duration_since(UNIX_EPOCH)?.as_millis();
         let all = segments(spool)?;
         let is_newest = |place: usize| all.get(place + 1).is_none_or(|(next, ..)| *next != all[place].0);
         for (incarnation, number, file) in (0..all.len()).filter(|place| is_newest(*place)).map(|place| &all[place]) {
@@ -48,7 +51,9 @@ impl Remains {
                 last = Some((offset, end, record));
                 offset = end;
             }
-            let is_end = |(_, _, record): &(usize, usize, Record)| Kind::of_number(record.kind) == Some(Kind::Settled);
+            let is_end = |(_, _, record): &(usize, usize, Record)| {
+                Kind::of_number(record.kind) == Some(Kind::Settled) && ids::unix_ms(&record.attempt) >= since_ms
+            };
             let Some((from, to, record)) = last.filter(is_end) else { continue };
             bytes[(from + to) / 2..to].fill(0);
             fs::write(file, bytes)?;
@@ -227,7 +232,8 @@ mod tests {
         ] {
             fs::write(&file, written(records)).unwrap();
             let mut remains = Remains::default();
-            assert_eq!(remains.tear(folder.path()).unwrap(), torn);
+            assert_eq!(remains.tear(folder.path(), SystemTime::now()).unwrap(), 0, "it may have left by now");
+            assert_eq!(remains.tear(folder.path(), UNIX_EPOCH).unwrap(), torn);
             remains.read(folder.path()).unwrap();
             assert_eq!((remains.attempts[&[1; 16]], remains.torn.contains(&[1; 16])), (left, torn == 1));
         }

@@ -382,7 +382,7 @@ fn attempt(sent: &Sent, row: &Row, record: Option<&Record>, left: &HashMap<Id, L
             }
             reservation
         }
-        Kind::Failed if has_failed || call.ending == Ending::Refused => 0,
+        Kind::Failed if has_failed || call.is_broken && call.ending == Ending::Refused => 0,
         // Whoever hangs up at once may do so before the provider was asked, and then nothing was spent.
         Kind::Failed if record.is_none() && sent.seen == Seen::Cut => 0,
         Kind::Failed => return kind("failed, and the provider has not".to_owned()),

@@ -88,8 +88,8 @@ async fn what_stands_behind_a_broken_frame_is_not_recorded_as_said() {
         let received = send(Http::One, sandbox.addr(), Method::POST, CHAT, &[], ask(model, true)).await;
         sandbox.quiet(arrival as u64 + 1).await;
         let pieces: Vec<&[u8]> = received.body.split(|byte| *byte == b'\n').collect();
-        let is_broken = |line: &&&[u8]| line.starts_with(b"data: ") && !line.starts_with(b"data: {\"id\"");
-        let end = pieces.iter().position(|line| is_broken(&line)).unwrap_or(pieces.len());
+        let is_broken = |data: &[u8]| serde_json::from_slice::<serde_json::Value>(data).map_or(true, |chunk| chunk["choices"].is_null());
+        let end = pieces.iter().position(|line| line.strip_prefix(b"data: ").is_some_and(is_broken)).unwrap();
         assert_eq!(sandbox.records().pop().unwrap().said_bytes, said(&pieces[..end].join(&b'\n')), "{model}");
     }
 }

@@ -1,7 +1,7 @@
 //! What befalls the spools.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use waybill_tests::oracle::call::{marker, number};
@@ -81,8 +81,9 @@ fn torn(run: &mut Run, line: &mut Line) -> Result<()> {
             // What has left by some way cannot be torn any more.
             run.cluster.kafka.proxies().iter().for_each(|way| way.set_both(Rule::Reset));
             run.cut_off(proxy, Rule::Reset);
+            let since = SystemTime::now();
             sleep(ALONE);
-            torn = run.tear_proxy(proxy)?;
+            torn = run.tear_proxy(proxy, since)?;
             run.heal();
             line.recovered(run.start_proxy(proxy)?);
             if torn > 0 {
