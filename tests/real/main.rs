@@ -3,6 +3,7 @@
 //! # Layout
 //! - `store`: the contract of the store, on etcd. `ledger`: that of the ledger, on PostgreSQL.
 //! - `usage`: that of the usage transport, through Kafka. `suite`: how their cases are run.
+//! - `tls`: Kafka with certificates and passwords, by a build of its own; it runs when it is named (`kafka-tls`).
 //! - `etcd`, `kafka`, `postgres`: each server behaves as the tests of the product take for granted.
 //! - `fetch.py`, `servers/`: how the servers are got (`README.md`).
 //!
@@ -16,6 +17,7 @@ mod ledger;
 mod postgres;
 mod store;
 mod suite;
+mod tls;
 mod usage;
 
 use std::path::PathBuf;
@@ -49,7 +51,9 @@ fn main() -> Result<ExitCode> {
     let scratch = Scratch::new("real")?;
     let mut report = Report::new("real");
     let is_chosen = |name: &str| args.cases.is_empty() || args.cases.iter().any(|part| name.contains(part.as_str()));
-    for (number, case) in CASES.into_iter().flatten().filter(|case| is_chosen(case.name)).enumerate() {
+    let named = args.cases.iter().any(|part| part.starts_with("kafka-tls"));
+    let cases: Vec<&Case> = if named { tls::CASES.iter().collect() } else { CASES.into_iter().flatten().collect() };
+    for (number, case) in cases.into_iter().filter(|case| is_chosen(case.name)).enumerate() {
         let start = Instant::now();
         let folder = scratch.path().join(number.to_string());
         let outcome = (case.run)(&folder, &mut report);

@@ -55,7 +55,7 @@ async fn topic(brokers: &str) -> KafkaSettings {
     settings
 }
 
-fn plan(brokers: &str) -> Plan {
+pub fn plan(brokers: &str) -> Plan {
     let replication = if brokers.contains(',') { 3 } else { 1 };
     Plan { partitions: PARTITIONS, replication, min_insync: replication.min(2), ..Plan::default() }
 }
@@ -86,7 +86,7 @@ fn start(settings: &KafkaSettings, spool: &Spool, ledger: &Arc<dyn Ledger>) -> R
 }
 
 /// A group for each topic.
-fn consuming(settings: &KafkaSettings) -> consume::Options {
+pub fn consuming(settings: &KafkaSettings) -> consume::Options {
     let mut options = consume::Options::new(settings).expect("settings");
     options.group.clone_from(&settings.topic);
     options
@@ -305,7 +305,7 @@ async fn a_wrong_password_is_said_by_name_and_the_right_one_carries_on() {
     assert_eq!(emitted_within(&settings, &spool, Duration::from_secs(30)).await.events, 0);
 }
 
-async fn emitted_within(settings: &KafkaSettings, spool: &Spool, time: Duration) -> emit::Left {
+pub async fn emitted_within(settings: &KafkaSettings, spool: &Spool, time: Duration) -> emit::Left {
     let mut options = emit::Options::new(settings).expect("settings");
     options.stop_time = time;
     let (_stop, stopped) = watch::channel(true);
@@ -314,11 +314,11 @@ async fn emitted_within(settings: &KafkaSettings, spool: &Spool, time: Duration)
 
 /// What this process says in its log.
 #[derive(Clone, Default)]
-struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
+pub struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl Said {
     /// From now on, on all threads: the client complains on one of its own.
-    fn listen() -> Self {
+    pub fn listen() -> Self {
         let said = Self::default();
         let writer = said.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -326,7 +326,7 @@ impl Said {
         said
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("whole")).into_owned()
     }
 }

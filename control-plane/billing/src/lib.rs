@@ -12,7 +12,8 @@
 //! - `postgres`: [`Postgres`], a cluster's ledger, any number of writers (feature `postgres`): the same files, and `access` (the URL), `migrate`
 //!   (the tables of `migrations/postgres`), `work` (one transaction, tried again).
 //! - `conformance`: the suite that every ledger passes (feature `conformance`).
-//! - `consume`: from Kafka into it, in builds for a cluster. `topics`: the topic's settings. `tail`: its records as text.
+//! - `consume`: from Kafka into it, in builds for a cluster. `topics`: the topic's settings. `reach`: what the
+//!   brokers have against a client. `tail`: its records as text.
 //! - `waiting`: callers who wait for an event. `failpoint`: deaths for the kill tests. `error`: what can go wrong.
 //!
 //! # Invariants
@@ -52,6 +53,8 @@ mod ledger;
 mod postgres;
 mod prices;
 mod progress;
+#[cfg(feature = "kafka")]
+mod reach;
 mod recount;
 mod reprice;
 mod resolve;

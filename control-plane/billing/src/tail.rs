@@ -8,8 +8,7 @@ use std::{
 use prost::Message as _;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    config::FromClientConfig,
-    consumer::{BaseConsumer, Consumer},
+    consumer::Consumer,
     error::KafkaError,
     message::{BorrowedMessage, Headers},
 };
@@ -17,7 +16,10 @@ use serde_json::{Value, json};
 use waybill_kafka::{KafkaSettings, SCHEMA_HEADER};
 use waybill_proto::usage::v1::{Closed, Event, Kind, Spooled};
 
-use crate::topics::{TopicError, client, partitions};
+use crate::{
+    reach::reach,
+    topics::{TopicError, client, partitions},
+};
 
 /// Longest wait for the next record before it is looked whether to stop.
 const NAP: Duration = Duration::from_millis(200);
@@ -57,7 +59,7 @@ pub fn tail(settings: &KafkaSettings, wanted: Wanted, out: &mut impl Write, stop
     // A group is never joined; the client wants a name all the same.
     config.set("group.id", "waybill-tail").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "earliest");
-    let reader: BaseConsumer = BaseConsumer::from_config(&config)?;
+    let reader = reach(&config, &settings.topic)?;
     let numbers = partitions(&reader, &settings.topic)?;
     let mut list = TopicPartitionList::new();
     let from = if wanted.earliest { Offset::Beginning } else { Offset::End };

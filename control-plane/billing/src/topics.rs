@@ -1,20 +1,19 @@
 //! The usage topic: made with the settings that the bill rests on, and brought to them if it is there already.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     config::FromClientConfig,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     metadata::MetadataTopic,
 };
 use waybill_kafka::{KafkaSettings, SettingsError};
 
-/// Longest wait for an answer of the brokers.
-const TIME: Duration = Duration::from_secs(20);
+use crate::reach::{TIME, reach};
 
 /// What the topic is to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,6 +93,8 @@ pub enum TopicError {
     /// The operator's fault.
     #[error("the plan cannot be: {0}")]
     Plan(String),
+    #[error("Kafka cannot be reached: {reason} ({advice})")]
+    Unreachable { reason: String, advice: &'static str },
     #[error("Kafka failed: {error} ({advice})")]
     Kafka { error: KafkaError, advice: &'static str },
     #[error("Kafka refused to {what}: {code} ({advice})")]
@@ -102,7 +103,11 @@ pub enum TopicError {
 
 impl From<KafkaError> for TopicError {
     fn from(error: KafkaError) -> Self {
-        let advice = waybill_kafka::advice(&error.rdkafka_error_code().map_or_else(String::new, |code| format!("{code:?}")));
+        let kind = match &error {
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => "configuration".to_owned(),
+            error => error.rdkafka_error_code().map_or_else(String::new, |code| format!("{code:?}")),
+        };
+        let advice = waybill_kafka::advice(&kind);
         Self::Kafka { error, advice }
     }
 }
@@ -146,7 +151,12 @@ pub async fn init(settings: &KafkaSettings, plan: Plan) -> Result<Vec<Step>, Top
         let Plan { partitions, replication, min_insync, .. } = plan;
         return Err(TopicError::Plan(format!("{partitions} partitions, {replication} replicas of which {min_insync} must acknowledge")));
     }
-    let admin = AdminClient::<DefaultClientContext>::from_config(&client(settings)?)?;
+    let config = client(settings)?;
+    let (greeted, topic) = (config.clone(), settings.topic.clone());
+    let greeting = tokio::task::spawn_blocking(move || reach(&greeted, &topic).map(drop));
+    // A task that panicked has nothing to answer; the client below meets the same brokers.
+    greeting.await.unwrap_or(Ok(()))?;
+    let admin = AdminClient::<DefaultClientContext>::from_config(&config)?;
     let options = AdminOptions::new().request_timeout(Some(TIME)).operation_timeout(Some(TIME));
     let wanted = plan.settings();
     let new = NewTopic::new(&settings.topic, plan.partitions, TopicReplication::Fixed(plan.replication));
@@ -233,7 +243,7 @@ async fn configure(
 /// # Errors
 /// Kafka cannot be reached, or there is no such topic.
 pub fn offsets(settings: &KafkaSettings) -> Result<Vec<PartitionRange>, TopicError> {
-    let reader: BaseConsumer = BaseConsumer::from_config(&client(settings)?)?;
+    let reader = reach(&client(settings)?, &settings.topic)?;
     partitions(&reader, &settings.topic)?
         .into_iter()
         .map(|partition| {
@@ -244,7 +254,7 @@ pub fn offsets(settings: &KafkaSettings) -> Result<Vec<PartitionRange>, TopicErr
 }
 
 /// The partitions of a topic.
-pub(crate) fn partitions(reader: &BaseConsumer, topic: &str) -> Result<Vec<i32>, TopicError> {
+pub(crate) fn partitions<C: ConsumerContext>(reader: &BaseConsumer<C>, topic: &str) -> Result<Vec<i32>, TopicError> {
     let metadata = reader.fetch_metadata(Some(topic), TIME)?;
     let found: Vec<i32> =
         metadata.topics().iter().flat_map(MetadataTopic::partitions).map(rdkafka::metadata::MetadataPartition::id).collect();

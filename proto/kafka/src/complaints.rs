@@ -46,12 +46,14 @@ pub fn advice(kind: &str) -> &'static str {
             "the brokers refuse the login; check kafka.saslUser, kafka.saslPasswordFile and kafka.saslMechanism"
         }
         "SSL" => {
-            "TLS with a broker fails; check kafka.caFile, kafka.certFile and kafka.keyFile, and that the broker's certificate names its host"
+            "TLS with a broker fails; check that kafka.caFile holds the authority of the brokers' certificates, that those name their hosts and have not \
+             expired, and that the brokers know the authority of kafka.certFile, which has not expired either"
         }
         "AllBrokersDown" => "no broker can be reached; check kafka.brokers, kafka.security and the network",
         "BrokerTransportFailure" | "OperationTimedOut" | "RequestTimedOut" | "NetworkException" => {
             "a broker does not answer; it is tried again and again"
         }
+        "configuration" => "the client cannot use its settings; check the files of kafka.caFile, kafka.certFile and kafka.keyFile",
         "Resolve" => "the name of a broker cannot be resolved; check kafka.brokers",
         "UnknownTopic" | "UnknownTopicOrPartition" | "UnknownPartition" => "the topic does not exist; make it with `waybill kafka init`",
         "TopicAuthorizationFailed" | "GroupAuthorizationFailed" | "ClusterAuthorizationFailed" | "TransactionalIdAuthorizationFailed" => {
@@ -85,6 +87,7 @@ mod tests {
             ("AllBrokersDown", "kafka.brokers"),
             ("UnknownTopicOrPartition", "kafka init"),
             ("SSL", "kafka.caFile"),
+            ("configuration", "kafka.keyFile"),
         ] {
             assert!(advice(kind).contains(word), "{kind}");
         }

@@ -213,6 +213,10 @@ impl KafkaSettings {
         let files =
             [("ssl.ca.location", &self.ca_file), ("ssl.certificate.location", &self.cert_file), ("ssl.key.location", &self.key_file)];
         properties.extend(files.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?.display().to_string()))));
+        if self.security.is_tls() && self.ca_file.is_none() {
+            // The system's, wherever it keeps them: OpenSSL itself looks only where it was built for.
+            properties.push(("ssl.ca.location", "probe".to_owned()));
+        }
         if self.security.is_sasl() {
             properties.push(("sasl.mechanism", self.sasl_mechanism.name().to_owned()));
             properties.push(("sasl.username", self.sasl_user.clone().unwrap_or_default()));
@@ -290,6 +294,7 @@ mod tests {
         let expected = [
             ("bootstrap.servers", "a:1"),
             ("security.protocol", "sasl_ssl"),
+            ("ssl.ca.location", "probe"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.username", "app"),
             ("sasl.password", "secret-canary"),

@@ -19,6 +19,8 @@ pub struct Names {
     pub addresses: Vec<IpAddr>,
     /// URIs: the identity of a process of ours.
     pub uris: Vec<String>,
+    /// Its time was over long ago.
+    pub expired: bool,
 }
 
 impl Names {
@@ -28,13 +30,19 @@ impl Names {
             common: common.to_owned(),
             dns: vec!["localhost".to_owned()],
             addresses: vec![IpAddr::from([127, 0, 0, 1])],
-            uris: Vec::new(),
+            ..Self::default()
         }
     }
 
     /// A client that is known by its common name.
     pub fn client(common: &str) -> Self {
         Self { common: common.to_owned(), ..Self::default() }
+    }
+
+    /// Nobody is to trust it any more.
+    #[must_use]
+    pub fn expired(self) -> Self {
+        Self { expired: true, ..self }
     }
 
     /// Adds a URI.
@@ -98,6 +106,9 @@ impl Authority {
             params.subject_alt_names.push(SanType::URI(text(uri)?));
         }
         params.subject_alt_names.extend(names.addresses.iter().copied().map(SanType::IpAddress));
+        if names.expired {
+            (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 1, 2));
+        }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         let place = |ending: &str| self.folder.join(format!("{file}.{ending}"));
