@@ -41,7 +41,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The target holds something already, and nobody said that it may be replaced.
-    #[error("the target is not empty (it holds {key}); to replace what it holds, say so")]
+    #[error("the target is not empty (it holds {key}); to replace what it holds, say so with --replace")]
     NotEmpty {
         /// The first key found.
         key: crate::Key,
