@@ -48,7 +48,7 @@ async fn live(settings: &Settings) -> Result<ExitCode> {
     };
     let consumed = Arc::new(Consumed::default());
     vitals.add(Consumption(Arc::clone(&consumed)));
-    vitals.add(Books(Arc::clone(&ledger)));
+    vitals.add(Books::of(Arc::clone(&ledger)));
     let consumer = tokio::spawn(consume(Arc::clone(&ledger), options, consumed, stopped));
     phase.works();
     ready::announce(settings.ready_file.as_deref(), "billing", &name, &addresses)?;

@@ -243,7 +243,7 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     vitals.add(Workers(proxy.counters().to_vec()));
     vitals.add(Spooled::new(spool));
     vitals.add(Booking(consumed));
-    vitals.add(Books(Arc::clone(&ledger)));
+    vitals.add(Books::of(Arc::clone(&ledger)));
     vitals.add(Fleet { publisher: publisher.clone(), with_revision: false });
     tokio::spawn(tidy(Arc::clone(&admin), servers_stop.subscribe()));
     tokio::spawn(rollouts(store, Arc::clone(&admin)));

@@ -156,7 +156,7 @@ async fn serve(
     let jobs = Jobs::default();
     vitals.add(Stored(Arc::clone(&store)));
     vitals.add_shared(Arc::clone(&usage) as Arc<dyn crate::ops::Vital>);
-    vitals.add(Books(Arc::clone(&ledger)));
+    vitals.add(Books::of(Arc::clone(&ledger)));
     vitals.add(Fleet { publisher: publisher.clone(), with_revision: true });
     vitals.add(jobs.clone());
     if let Some(credentials) = &myself.credentials {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::time::timeout;
-use waybill_billing::Ledger;
+use waybill_billing::{Ledger, Status};
 use waybill_meter::{Pressure, Report, Spool};
 use waybill_peer::Credentials;
 use waybill_proxy::Counters;
@@ -175,24 +175,62 @@ impl Vital for Booking {
     }
 }
 
-/// The ledger.
-pub struct Books(pub Arc<dyn Ledger>);
+/// The ledger. To count what is in it takes the longer the more there is, whoever scrapes how often: a count is told until counting anew costs no more
+/// than a twentieth of the database's time.
+pub struct Books {
+    ledger: Arc<dyn Ledger>,
+    counted: tokio::sync::Mutex<Option<Counted>>,
+}
+
+/// What was counted of the ledger. What is not there could not be counted.
+struct Counted {
+    status: Option<Status>,
+    /// How many logs miss something, and for how many seconds the first of them.
+    gaps: Option<(u64, u64)>,
+    /// It is told until then.
+    until: Instant,
+}
+
+/// A count is told for so long at least,
+const FRESH: Duration = Duration::from_secs(5);
+
+/// and for so many times as long as it took.
+const REST: u32 = 20;
+
+impl Books {
+    /// Of this ledger; nothing is counted yet.
+    pub fn of(ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger, counted: tokio::sync::Mutex::default() }
+    }
+
+    async fn count(&self) -> Counted {
+        let began = Instant::now();
+        let status = timeout(LOOK, self.ledger.status()).await.ok().and_then(Result::ok);
+        let now = unix_us() / 1_000;
+        let gaps = timeout(LOOK, self.ledger.gaps(now)).await.ok().and_then(Result::ok);
+        let gaps = gaps.map(|gaps| (gaps.len() as u64, gaps.iter().map(|gap| gap.age_seconds(now)).max().unwrap_or(0)));
+        Counted { status, gaps, until: Instant::now() + FRESH.max(began.elapsed() * REST) }
+    }
+}
 
 impl Vital for Books {
     fn measure<'a>(&'a self, sheet: &'a mut Sheet) -> Look<'a> {
         Box::pin(async {
-            let status = timeout(LOOK, self.0.status()).await;
-            let status = status.ok().and_then(Result::ok);
+            // Whoever else scrapes now waits for the same count.
+            let mut counted = self.counted.lock().await;
+            if counted.as_ref().is_none_or(|counted| counted.until <= Instant::now()) {
+                *counted = Some(self.count().await);
+            }
+            let Some(Counted { status, gaps, .. }) = &*counted else { return };
             sheet.write(&names::LEDGER_UP, u64::from(status.is_some()));
             if let Some(status) = status {
                 sheet.write(&names::LEDGER_ROWS, status.events);
                 sheet.write(&names::LEDGER_ORPHANS, status.orphaned_open);
                 sheet.write(&names::LEDGER_QUARANTINE, status.quarantined);
             }
-            let now = unix_us() / 1_000;
-            if let Ok(Ok(gaps)) = timeout(LOOK, self.0.gaps(now)).await {
-                sheet.write(&names::GAPS, gaps.len() as u64);
-                sheet.write(&names::GAP_OLDEST, gaps.iter().map(|gap| gap.age_seconds(now)).max().unwrap_or(0));
+            if let Some((logs, oldest)) = gaps {
+                sheet.write(&names::GAPS, *logs);
+                sheet.write(&names::GAP_OLDEST, *oldest);
             }
         })
     }
