@@ -105,6 +105,8 @@ fn judge_refusal(refusal: &Refusal) -> Answer {
         Refusal::NotOrphaned { .. } => answer(Code::FailedPrecondition, "not_orphaned"),
         Refusal::AlreadyAdjusted(_) => answer(Code::FailedPrecondition, "already_adjusted"),
         Refusal::NoGap(_) => answer(Code::NotFound, "no_gap"),
+        Refusal::NoPartition { .. } => answer(Code::NotFound, "no_partition"),
+        Refusal::Elsewhere { .. } => answer(Code::FailedPrecondition, "elsewhere"),
         Refusal::NoOperator => answer(Code::InvalidArgument, "no_operator"),
         Refusal::NoReason => answer(Code::InvalidArgument, "no_reason"),
         Refusal::NegativeAmount => answer(Code::InvalidArgument, "negative_amount"),

@@ -13,8 +13,8 @@ use waybill_proto::{
 use crate::{
     error::{Error, Refusal},
     gaps::Gap,
-    progress::{Assignment, Cursor, Progress, Report},
-    resolve::{Adjustment, WriteOff},
+    progress::{Assignment, Cursor, Partition, Progress, Report},
+    resolve::{Adjustment, Reset, WriteOff},
     status::{Quarantined, Status},
     usage::{KeyUsage, Scope},
 };
@@ -45,6 +45,16 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 
     /// Makes the caller the one owner of a partition: commits of all earlier owners are fenced from now on.
     fn assign<'a>(&'a self, topic: &'a str, partition: i32) -> Answer<'a, Assignment>;
+
+    /// How far each partition of a topic was read, of those that were ever assigned, by number. Changes nothing.
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Partition>>;
+
+    /// Lets a partition go on elsewhere, by a named operator's word, which is kept. What lies between is not read, and whoever owns the partition
+    /// is fenced, so that it asks anew where to go on. Refused if the partition does not stand where the operator believes.
+    fn reset<'a>(&'a self, reset: &'a Reset) -> Answer<'a, (), Refusal>;
+
+    /// The operators' words of this kind, oldest first.
+    fn resets<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Reset>>;
 
     /// Notes how far a proxy's logs reach by its own word, which comes outside of the events' way. A report never takes back an earlier one.
     fn note_logs<'a>(&'a self, proxy: &'a str, process: u64, logs: &'a [LogReport], unix_ms: i64) -> Answer<'a, ()>;

@@ -156,6 +156,26 @@ pub enum Refusal {
     /// Only what is missing can be declared as lost.
     #[error("nothing is missing of log {0:016x}: there is nothing to write off")]
     NoGap(u64),
+    /// Only a partition that was read can go on elsewhere.
+    #[error("the ledger knows no {topic}/{partition}: nobody has read it")]
+    NoPartition {
+        /// Name of the topic.
+        topic: String,
+        /// Number of the partition.
+        partition: i32,
+    },
+    /// The partition has moved since the operator looked. Look again.
+    #[error("{topic}/{partition} does not stand at {}, but at {}: look again", offset(.from), offset(.stored))]
+    Elsewhere {
+        /// Name of the topic.
+        topic: String,
+        /// Number of the partition.
+        partition: i32,
+        /// Where the operator believes it to be.
+        from: Option<i64>,
+        /// Where it is.
+        stored: Option<i64>,
+    },
     /// Somebody must answer for it.
     #[error("this needs the name of its operator")]
     NoOperator,

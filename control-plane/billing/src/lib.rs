@@ -8,7 +8,8 @@
 //!
 //! Around it:
 //! - `contract`: [`Ledger`], what every ledger answers. `status`: counts. `row`: an event as it lies in its row.
-//! - `sqlite`: [`Sqlite`], one file, one writer: `commit` (one batch = one transaction), `adjust`, `logs`, `query`, `prices`, `verify`.
+//! - `sqlite`: [`Sqlite`], one file, one writer: `commit` (one batch = one transaction), `partitions`, `adjust`, `logs`, `query`, `prices`,
+//!   `verify`.
 //! - `postgres`: [`Postgres`], a cluster's ledger, any number of writers (feature `postgres`): the same files, and `access` (the URL), `migrate`
 //!   (the tables of `migrations/postgres`), `work` (one transaction, tried again).
 //! - `conformance`: the suite that every ledger passes (feature `conformance`).
@@ -76,9 +77,9 @@ pub use intake::Fault;
 pub use ledger::{Account, Cost, Entries, Entry, Unpostable, post, post_adjustment};
 #[cfg(feature = "postgres")]
 pub use postgres::{Access, Migrated, Password, Postgres};
-pub use progress::{Assignment, Cursor, PartitionProgress, Progress, Report};
+pub use progress::{Assignment, Cursor, Partition, PartitionProgress, Progress, Report};
 pub use reprice::{Repriced, arithmetic, reprice};
-pub use resolve::{Adjustment, WriteOff};
+pub use resolve::{Adjustment, Reset, WriteOff};
 pub use sequences::Sequences;
 pub use sqlite::Sqlite;
 pub use status::{IncarnationStatus, Quarantined, Status};

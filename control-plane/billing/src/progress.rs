@@ -69,6 +69,17 @@ pub struct Assignment {
     pub next_offset: Option<i64>,
 }
 
+/// How far a partition was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Partition {
+    /// Its number.
+    pub partition: i32,
+    /// The epoch of its last owner.
+    pub epoch: u64,
+    /// Where reading goes on; `None` if nothing of it was ever committed.
+    pub next_offset: Option<i64>,
+}
+
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {

@@ -35,6 +35,41 @@ pub struct WriteOff {
     pub unix_ms: i64,
 }
 
+/// Who let a partition go on elsewhere, and why: Kafka has deleted what the ledger has not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reset {
+    /// Name of the topic.
+    pub topic: String,
+    /// Number of the partition.
+    pub partition: i32,
+    /// Where the ledger stands, by the operator's knowledge.
+    pub from: Option<i64>,
+    /// Where it goes on.
+    pub to: i64,
+    /// The named operator.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// When, milliseconds since 1970.
+    pub unix_ms: i64,
+}
+
+impl Reset {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        named(&self.operator, &self.reason)
+    }
+
+    /// Whether the ledger stands where the operator believes. `found` is its partition, if it knows it.
+    pub(crate) fn stands(&self, found: Option<Option<i64>>) -> Result<(), Refusal> {
+        let Self { topic, partition, from, .. } = self;
+        match found {
+            None => Err(Refusal::NoPartition { topic: topic.clone(), partition: *partition }),
+            Some(stored) if stored != *from => Err(Refusal::Elsewhere { topic: topic.clone(), partition: *partition, from: *from, stored }),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
 impl Adjustment {
     pub(crate) fn check(&self, amount: Picousd) -> Result<(), Refusal> {
         named(&self.operator, &self.reason)?;

@@ -33,4 +33,4 @@ pub use backend::{Answer, Backend};
 pub use command::{Command, Connection, LedgerArgs};
 pub use error::{Error, Exit};
 pub use run::{execute, run};
-pub use show::{Format, Report};
+pub use show::{Format, Report, time_us};

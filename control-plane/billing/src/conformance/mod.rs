@@ -75,6 +75,7 @@ pub const CASES: &[(&str, Case)] = cases![
     partitions: the_second_way_and_the_first_at_once_book_once,
     partitions: an_attempt_ends_once_whoever_comes_first,
     partitions: writers_of_their_own_partitions_add_up,
+    partitions: a_partition_goes_on_elsewhere_by_an_operators_word,
     reading: a_request_is_found_by_its_key_only,
     reading: events_are_filtered_and_the_newest_are_kept,
     reading: spend_is_kept_by_key_and_by_day,

@@ -3,7 +3,7 @@
 use waybill_proto::usage::v1::{Kind, Spooled};
 
 use super::{Subject, balances, commit, every_event, is_sound, sample};
-use crate::{Assignment, Error, Ledger, PartitionProgress, Progress, Report};
+use crate::{Assignment, Error, Ledger, Partition, PartitionProgress, Progress, Refusal, Report, Reset};
 
 const TOPIC: &str = "wb.usage.v1";
 
@@ -136,6 +136,51 @@ pub async fn writers_of_their_own_partitions_add_up(subject: Subject) {
     assert_eq!(revenue, Some(("usage_revenue".into(), -expected)));
     assert_eq!(every_event(&*first, Kind::Settled).await.len(), 300);
     is_sound(&*second).await;
+}
+
+/// Kafka has deleted what the ledger has not: who decides is named, the owner is fenced, and the word is kept.
+pub async fn a_partition_goes_on_elsewhere_by_an_operators_word(subject: Subject) {
+    let (owner, operator) = (subject.open().await, subject.open().await);
+    assert_eq!(operator.partitions(TOPIC).await.expect("listed"), []);
+    owner.assign("another", 3).await.expect("assigned");
+    owner.assign(TOPIC, 4).await.expect("assigned");
+    let epoch = owner.assign(TOPIC, 3).await.expect("assigned").epoch;
+    read(&*owner, &records(1, 1, 4), &progress(3, epoch, 6, 10)).await.expect("committed");
+    let standing = |partition, epoch, next_offset| Partition { partition, epoch, next_offset };
+    assert_eq!(operator.partitions(TOPIC).await.expect("listed"), [standing(3, 1, Some(10)), standing(4, 1, None)]);
+    let word = |from, to, operator: &str, reason: &str| Reset {
+        topic: TOPIC.to_owned(),
+        partition: 3,
+        from,
+        to,
+        operator: operator.to_owned(),
+        reason: reason.to_owned(),
+        unix_ms: 7,
+    };
+    for (refused, expected) in [
+        (word(Some(10), 20, " ", "deleted"), "this needs the name of its operator"),
+        (word(Some(10), 20, "ann", ""), "this needs a reason: on what evidence?"),
+        (word(Some(9), 20, "ann", "deleted"), "wb.usage.v1/3 does not stand at 9, but at 10: look again"),
+        (word(None, 20, "ann", "deleted"), "wb.usage.v1/3 does not stand at no offset, but at 10: look again"),
+        (Reset { partition: 5, ..word(Some(10), 20, "ann", "deleted") }, "the ledger knows no wb.usage.v1/5: nobody has read it"),
+    ] {
+        let error = operator.reset(&refused).await.expect_err("refused");
+        assert!(!matches!(error, Refusal::Failed(_)), "{error:?}");
+        assert_eq!(error.to_string(), expected);
+    }
+    assert_eq!(
+        (operator.partitions(TOPIC).await.expect("listed")[0], operator.resets(TOPIC).await.expect("listed").len()),
+        (standing(3, 1, Some(10)), 0)
+    );
+    let moved = word(Some(10), 20, "ann", "deleted after a week");
+    operator.reset(&moved).await.expect("moved");
+    assert_eq!(owner.resets(TOPIC).await.expect("listed"), [moved]);
+    assert_eq!(owner.resets("another").await.expect("listed"), []);
+    let fenced = read(&*owner, &records(1, 5, 6), &progress(3, epoch, 10, 12)).await;
+    assert!(matches!(fenced, Err(Error::Fenced { .. })), "{fenced:?}");
+    assert_eq!(owner.assign(TOPIC, 3).await.expect("assigned"), Assignment { epoch: 3, next_offset: Some(20) });
+    assert_eq!(read(&*owner, &records(1, 5, 6), &progress(3, 3, 20, 22)).await.expect("committed").inserted, 2);
+    is_sound(&*owner).await;
 }
 
 fn amount(record: &Spooled) -> i64 {

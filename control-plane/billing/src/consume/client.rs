@@ -23,10 +23,7 @@ use rdkafka::{
 use tokio::runtime::Handle;
 use waybill_kafka::Complaints;
 
-use super::{
-    kafka::Reset,
-    partitions::{Partitions, Stop},
-};
+use super::partitions::{Partitions, Stop};
 use crate::{Assignment, Error, Ledger};
 
 /// Longest wait for the brokers' word on where a partition begins and ends.
@@ -43,7 +40,6 @@ pub struct Context {
     pub partitions: Mutex<Partitions>,
     pub ledger: Arc<dyn Ledger>,
     pub runtime: Handle,
-    pub resets: Vec<Reset>,
     /// The process stops.
     pub stopping: Arc<AtomicBool>,
     /// A fetch was out of range; which one, the client does not say.
@@ -104,13 +100,6 @@ impl Context {
         }
         let stopped = partitions.health(now).stopped.into_iter().find(|(number, _)| *number == partition);
         let (_, stop) = stopped?;
-        let reset = self.resets.iter().find(|reset| reset.topic == self.topic && reset.partition == partition);
-        if let (Some(reset), Some((low, high)), Stop::Deleted { next, .. }) = (reset, range, &stop) {
-            let to = if reset.latest { high } else { low };
-            tracing::error!(partition, from = next, to, operator = %reset.operator, "the partition goes on elsewhere by an operator's decision; what lies between is not booked this way");
-            partitions.move_to(partition, to, now);
-            return Some(Offset::Offset(to));
-        }
         say(&self.topic, partition, &stop);
         None
     }
@@ -127,7 +116,7 @@ impl Context {
                 self.out_of_range.store(true, Ordering::Relaxed);
                 continue;
             };
-            let stopped = self.partitions().check_range(partition, range);
+            let stopped = self.partitions().check_range(partition, range, self.now());
             if let Some(stop) = stopped {
                 say(&self.topic, partition, &stop);
                 self.pause(reader, &[partition]);
@@ -135,7 +124,7 @@ impl Context {
         }
     }
 
-    /// Claims a partition again that was fenced although the group still calls it ours.
+    /// Claims a partition again that was fenced although the group still calls it ours, or that waits for an operator, who may have decided.
     pub fn reclaim(&self, reader: &Reader, partition: i32) {
         let claimed = match self.ask(partition) {
             Ok(assignment) => self.claim(partition, assignment, self.range(reader, partition)),
@@ -228,7 +217,7 @@ fn say(topic: &str, partition: i32, stop: &Stop) {
         Stop::Deleted { next, low } => tracing::error!(
             "{topic}/{partition} STOPS: the ledger goes on at {next}, but Kafka has deleted everything before {low}. What lay between may still come \
              by the second way or from the proxies' spools; `waybill ledger gaps` shows what is missing. To go on without it: \
-             --reset-partition {topic}/{partition}=earliest, by a named operator. `waybill kafka offsets` shows what Kafka has"
+             `waybill kafka reset --partition {partition} --to earliest`, by a named operator"
         ),
         Stop::Beyond { next, high } => tracing::error!(
             "{topic}/{partition} STOPS: the ledger goes on at {next}, but Kafka ends at {high}. This is not the topic that the ledger knows: it was \

@@ -49,8 +49,6 @@ pub struct Options {
     pub group: String,
     /// Bounds; the defaults are right outside of tests.
     pub limits: Limits,
-    /// Partitions that an operator lets go on elsewhere.
-    pub resets: Vec<Reset>,
 }
 
 /// Holds a password, so it is not shown.
@@ -74,7 +72,6 @@ impl Options {
             topic: settings.topic.clone(),
             group: "waybill-billing".to_owned(),
             limits: Limits::default(),
-            resets: Vec::new(),
         })
     }
 
@@ -83,51 +80,6 @@ impl Options {
     pub fn with_property(mut self, name: &'static str, value: &str) -> Self {
         self.properties.0.push((name, value.to_owned()));
         self
-    }
-}
-
-/// An operator's decision that a partition, whose next message Kafka has deleted, goes on without what is gone.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reset {
-    pub topic: String,
-    pub partition: i32,
-    /// At the end of what Kafka has; otherwise at its beginning.
-    pub latest: bool,
-    /// Who decides.
-    pub operator: String,
-}
-
-/// The operator's fault.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ResetError {
-    #[error("`{0}` is not TOPIC/PARTITION=earliest or TOPIC/PARTITION=latest")]
-    Form(String),
-    #[error("a partition is reset by a named operator")]
-    NoOperator,
-}
-
-impl Reset {
-    /// Reads `TOPIC/PARTITION=earliest` or `…=latest`.
-    ///
-    /// # Errors
-    /// See [`ResetError`].
-    pub fn parse(text: &str, operator: &str) -> Result<Self, ResetError> {
-        let form = || ResetError::Form(text.to_owned());
-        let (place, to) = text.split_once('=').ok_or_else(form)?;
-        let (topic, partition) = place.rsplit_once('/').ok_or_else(form)?;
-        let partition = partition.parse::<u16>().map_err(|_| form())?.into();
-        let latest = match to {
-            "earliest" => false,
-            "latest" => true,
-            _ => return Err(form()),
-        };
-        if topic.is_empty() {
-            return Err(form());
-        }
-        if operator.trim().is_empty() {
-            return Err(ResetError::NoOperator);
-        }
-        Ok(Self { topic: topic.to_owned(), partition, latest, operator: operator.trim().to_owned() })
     }
 }
 
@@ -210,7 +162,6 @@ fn make(runtime: &Handle, options: &Options, ledger: &Arc<dyn Ledger>, stopping:
         partitions: Mutex::new(Partitions::of(options.topic.clone(), options.limits)),
         ledger: Arc::clone(ledger),
         runtime: runtime.clone(),
-        resets: options.resets.clone(),
         stopping: Arc::clone(stopping),
         out_of_range: AtomicBool::new(false),
         began: Instant::now(),
@@ -326,7 +277,6 @@ impl Work<'_> {
         let context = self.context();
         let partitions = context.partitions().to_reclaim(context.now());
         for partition in partitions {
-            tracing::warn!(partition, "the group still calls a fenced partition ours; it is claimed again");
             context.reclaim(self.reader, partition);
         }
     }
@@ -361,20 +311,4 @@ fn record(message: &BorrowedMessage<'_>) -> Result<Spooled, (waybill_kafka::Stra
         let place = format!("{}/{}@{}", message.topic(), message.partition(), message.offset());
         (strange, Spooled { attempt_id: place.into_bytes().into(), payload, ..Spooled::default() })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reset_names_its_partition_and_its_operator() {
-        let reset = Reset { topic: "a/b".to_owned(), partition: 3, latest: false, operator: "ann".to_owned() };
-        assert_eq!(Reset::parse("a/b/3=earliest", " ann "), Ok(reset.clone()));
-        assert_eq!(Reset::parse("a/b/3=latest", "ann"), Ok(Reset { latest: true, ..reset }));
-        assert_eq!(Reset::parse("a/3=latest", " "), Err(ResetError::NoOperator));
-        for wrong in ["", "a/3", "a/3=first", "a=earliest", "/3=earliest", "a/-3=earliest", "a/x=earliest"] {
-            assert_eq!(Reset::parse(wrong, "ann"), Err(ResetError::Form(wrong.to_owned())), "{wrong}");
-        }
-    }
 }

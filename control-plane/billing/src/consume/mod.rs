@@ -17,5 +17,5 @@ mod partitions;
 mod simulation;
 
 pub use consumed::{Consumed, Metric};
-pub use kafka::{Options, Reset, ResetError, StartError, run};
+pub use kafka::{Options, StartError, run};
 pub use partitions::{Health, Limits, Stop};

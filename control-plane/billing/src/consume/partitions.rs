@@ -87,7 +87,8 @@ enum State {
     Reading,
     /// Since when.
     Fenced(u64),
-    Stopped,
+    /// It waits for an operator; since when.
+    Stopped(u64),
 }
 
 #[derive(Debug)]
@@ -189,22 +190,11 @@ impl Partitions {
         };
         held.stop = range.and_then(|range| out_of(range, held.next));
         if held.stop.is_some() {
-            held.state = State::Stopped;
+            held.state = State::Stopped(now);
         }
         let reading = held.stop.is_none().then_some(next);
         self.held.insert(partition, held);
         reading
-    }
-
-    /// An operator decides that a partition goes on elsewhere. What lies between is not read. It is committed like a batch.
-    pub fn move_to(&mut self, partition: i32, next: i64, now: u64) {
-        let topic = self.topic.clone();
-        let Some(held) = self.held.get_mut(&partition) else { return };
-        held.drop_all();
-        (held.state, held.stop, held.since) = (State::Reading, None, now);
-        let progress = PartitionProgress { topic, partition, epoch: held.epoch, from: held.stored, next };
-        held.committing = Some(Batch { records: Vec::new(), progress });
-        held.next = next;
     }
 
     /// The group has given the partition to somebody else, or will.
@@ -254,7 +244,8 @@ impl Partitions {
         let is_due = |held: &Partition| {
             let retry = held.committing.is_some();
             let ripe = at_once || full || held.gathered.len() >= limits.batch_records || now.saturating_sub(held.since) >= limits.gather_ms;
-            held.state == State::Reading && now >= held.not_before && (retry || (ripe && !held.gathered.is_empty()))
+            // What was gathered before a partition was stopped is in order, and perhaps nowhere else any more.
+            !matches!(held.state, State::Fenced(_)) && now >= held.not_before && (retry || (ripe && !held.gathered.is_empty()))
         };
         // The longest waiting one, so that none starves.
         let (partition, held) = self.held.iter_mut().filter(|(_, held)| is_due(held)).min_by_key(|(_, held)| held.since)?;
@@ -289,26 +280,29 @@ impl Partitions {
         }
     }
 
-    /// Partitions that were taken from us, that the group still calls ours, and that may be claimed again now.
+    /// Partitions that were taken from us and that the group still calls ours, and those that wait for an operator: they may be claimed again now.
     #[must_use]
     pub fn to_reclaim(&self, now: u64) -> Vec<i32> {
         let limit = self.limits.reclaim_ms;
-        let due = self.held.iter().filter(|(_, held)| matches!(held.state, State::Fenced(since) if now.saturating_sub(since) >= limit));
+        let due = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held.state, State::Fenced(since) | State::Stopped(since) if now.saturating_sub(since) >= limit));
         due.map(|(partition, _)| *partition).collect()
     }
 
     /// A claim did not work: later again.
     pub fn not_reclaimed(&mut self, partition: i32, now: u64) {
         if let Some(held) = self.held.get_mut(&partition) {
-            held.state = State::Fenced(now);
+            held.state = if held.stop.is_some() { State::Stopped(now) } else { State::Fenced(now) };
         }
     }
 
     /// Compares where a partition goes on with what Kafka has, and stops it if that is not there.
-    pub fn check_range(&mut self, partition: i32, range: (i64, i64)) -> Option<Stop> {
+    pub fn check_range(&mut self, partition: i32, range: (i64, i64), now: u64) -> Option<Stop> {
         let held = self.held.get_mut(&partition).filter(|held| held.state == State::Reading)?;
         let stop = out_of(range, held.next)?;
-        held.state = State::Stopped;
+        held.state = State::Stopped(now);
         held.stop = Some(stop.clone());
         Some(stop)
     }
@@ -335,9 +329,11 @@ impl Partitions {
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
         let due = |held: &Partition| match held.state {
-            State::Reading if held.committing.is_some() => Some(held.not_before),
-            State::Reading if !held.gathered.is_empty() => Some(held.not_before.max(held.since + self.limits.gather_ms)),
-            State::Fenced(since) => Some(since + self.limits.reclaim_ms),
+            State::Reading | State::Stopped(_) if held.committing.is_some() => Some(held.not_before),
+            State::Reading | State::Stopped(_) if !held.gathered.is_empty() => {
+                Some(held.not_before.max(held.since + self.limits.gather_ms))
+            }
+            State::Fenced(since) | State::Stopped(since) => Some(since + self.limits.reclaim_ms),
             _ => None,
         };
         self.held.values().filter_map(due).min()

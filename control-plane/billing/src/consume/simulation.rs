@@ -295,13 +295,18 @@ fn a_partition_whose_messages_are_gone_stops_and_an_operator_moves_it_on() {
     }
     let (mut core, _) = held(Some(6), Some((7, 9)));
     assert_eq!(core.received(0, 7, Spooled::default(), 1), Taken::Ignored);
-    core.move_to(0, 7, 1);
-    let (_, batch) = core.due(1, false).expect("the move is committed");
-    assert_eq!((batch.progress.from, batch.progress.next, batch.records.len()), (6, 7, 0));
-    core.committed(0, Outcome::Landed, 1);
-    assert_eq!(core.received(0, 7, Spooled::default(), 2), Taken::Gathered);
-    assert!(core.health(2).is_healthy());
-    assert_eq!(core.check_range(0, (20, 30)), Some(Stop::Deleted { next: 8, low: 20 }));
+    let reclaim = LIMITS.reclaim_ms;
+    assert_eq!((core.to_reclaim(reclaim - 1), core.to_reclaim(reclaim)), (vec![], vec![0]), "an operator may have decided");
+    core.not_reclaimed(0, reclaim);
+    assert_eq!((core.to_reclaim(reclaim + 1), core.health(reclaim + 1).stopped.len()), (vec![], 1), "the ledger was away");
+    let decided = Assignment { epoch: 3, next_offset: Some(7) };
+    assert_eq!(core.assigned(0, decided, Some((7, 9)), 2 * reclaim), Some(7));
+    assert_eq!(core.received(0, 7, Spooled::default(), 2 * reclaim), Taken::Gathered);
+    assert!(core.health(2 * reclaim).is_healthy());
+    assert_eq!(core.check_range(0, (20, 30), 2 * reclaim), Some(Stop::Deleted { next: 8, low: 20 }));
+    assert_eq!(core.due(2 * reclaim, true).map(|(_, batch)| batch.progress.next), Some(8), "what came before is booked");
+    core.committed(0, Outcome::Landed, 2 * reclaim);
+    assert_eq!((core.received(0, 8, Spooled::default(), 3 * reclaim), core.to_reclaim(3 * reclaim)), (Taken::Ignored, vec![0]));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     failpoint,
     intake::{AttemptKey, Fault, Known, Record, Verdict},
-    progress::{Assignment, Cursor, PartitionProgress, Progress, Report},
+    progress::{Cursor, PartitionProgress, Progress, Report},
     sequences::Sequences,
 };
 
@@ -60,27 +60,6 @@ impl Postgres {
             Ok(Cursor { incarnation, segment, offset })
         };
         rows.iter().map(cursor).collect()
-    }
-
-    pub(super) async fn assign(&self, topic: &str, partition: i32) -> Result<Assignment, Error> {
-        self.transact(&Assign { topic, partition }).await
-    }
-}
-
-struct Assign<'a> {
-    topic: &'a str,
-    partition: i32,
-}
-
-impl Work for Assign<'_> {
-    type Done = Assignment;
-    type Error = Error;
-
-    async fn write(&self, connection: &mut PgConnection, _: u32) -> Result<Assignment, Error> {
-        const ASSIGN: &str = "INSERT INTO ledger_partitions (topic, partition, epoch) VALUES ($1, $2, 1) \
-            ON CONFLICT (topic, partition) DO UPDATE SET epoch = ledger_partitions.epoch + 1 RETURNING epoch, next_offset";
-        let row = sqlx::query(ASSIGN).bind(self.topic).bind(self.partition).fetch_one(connection).await?;
-        Ok(Assignment { epoch: row.try_get::<i64, _>(0)?.cast_unsigned(), next_offset: row.try_get(1)? })
     }
 }
 

@@ -14,11 +14,13 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, usable_from: 1, sql: include_str!("../../migrations/postgres/0001_ledger.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, usable_from: 1, sql: include_str!("../../migrations/postgres/0001_ledger.sql") },
+    Migration { version: 2, usable_from: 1, sql: include_str!("../../migrations/postgres/0002_resets.sql") },
+];
 
 /// The version that this build works with.
-const KNOWN: i64 = 1;
+const KNOWN: i64 = 2;
 
 /// Only one migrates at a time. An arbitrary number, the same for ever.
 const LOCK: i64 = 0x5761_7962_696c_6c31;

@@ -6,6 +6,7 @@ mod book;
 mod commit;
 mod logs;
 mod migrate;
+mod partitions;
 mod prices;
 mod query;
 #[cfg(test)]
@@ -38,8 +39,8 @@ use crate::{
     contract::{Answer, Ledger, Prices},
     error::{Error, Refusal},
     gaps::Gap,
-    progress::{Assignment, Cursor, Progress, Report},
-    resolve::{Adjustment, WriteOff},
+    progress::{Assignment, Cursor, Partition, Progress, Report},
+    resolve::{Adjustment, Reset, WriteOff},
     status::{Quarantined, Status},
     usage::{KeyUsage, Scope},
     waiting::Waiting,
@@ -115,6 +116,18 @@ impl Ledger for Postgres {
 
     fn assign<'a>(&'a self, topic: &'a str, partition: i32) -> Answer<'a, Assignment> {
         Box::pin(self.assign(topic, partition))
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Partition>> {
+        Box::pin(self.partitions(topic))
+    }
+
+    fn reset<'a>(&'a self, reset: &'a Reset) -> Answer<'a, (), Refusal> {
+        Box::pin(self.reset(reset))
+    }
+
+    fn resets<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Reset>> {
+        Box::pin(self.resets(topic))
     }
 
     fn note_logs<'a>(&'a self, proxy: &'a str, process: u64, logs: &'a [LogReport], unix_ms: i64) -> Answer<'a, ()> {

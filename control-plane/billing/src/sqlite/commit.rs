@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     failpoint,
     intake::{Fault, Known, Record, Verdict},
-    progress::{Assignment, Cursor, Progress, Report},
+    progress::{Cursor, Progress, Report},
     sequences::Sequences,
 };
 
@@ -65,14 +65,6 @@ impl Sqlite {
             Ok(Cursor { incarnation: incarnation.cast_unsigned(), segment: row.try_get(1)?, offset: offset.cast_unsigned() })
         };
         rows.iter().map(cursor).collect()
-    }
-
-    pub(super) async fn assign(&self, topic: &str, partition: i32) -> Result<Assignment, Error> {
-        const ASSIGN: &str = "INSERT INTO ledger_partitions (topic, partition, epoch) VALUES (?, ?, 1) \
-            ON CONFLICT (topic, partition) DO UPDATE SET epoch = epoch + 1 RETURNING epoch, next_offset";
-        let mut writer = self.writer().await?;
-        let row = sqlx::query(ASSIGN).bind(topic).bind(partition).fetch_one(&mut *writer).await?;
-        Ok(Assignment { epoch: row.try_get::<i64, _>(0)?.cast_unsigned(), next_offset: row.try_get(1)? })
     }
 
     async fn judge(

@@ -9,7 +9,7 @@ use super::IMMEDIATE;
 use crate::error::Error;
 
 /// The form that this build writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The first form, and what each later version adds to it.
 const FIRST: &[&str] = &[
@@ -99,6 +99,22 @@ const SECOND: &[&str] = &[
     "UPDATE ledger_schema SET version = 2",
 ];
 
+const THIRD: &[&str] = &[
+    // Partitions that a named operator has let go on elsewhere.
+    "CREATE TABLE ledger_resets (
+        id INTEGER PRIMARY KEY,
+        topic TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        from_offset INTEGER,
+        to_offset INTEGER NOT NULL,
+        operator TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        unix_ms INTEGER NOT NULL
+    ) STRICT",
+    "CREATE INDEX ledger_resets_topic ON ledger_resets (topic, id)",
+    "UPDATE ledger_schema SET version = 3",
+];
+
 /// Makes the tables if there are none, and gives the ledger's own incarnation.
 ///
 /// # Errors
@@ -118,6 +134,9 @@ pub async fn prepare(connection: &mut SqliteConnection) -> Result<u64, Error> {
     }
     if found < 2 {
         execute(&mut transaction, SECOND).await?;
+    }
+    if found < 3 {
+        execute(&mut transaction, THIRD).await?;
     }
     let own: i64 = row.try_get(1)?;
     transaction.commit().await?;

@@ -175,7 +175,7 @@ async fn a_file_of_a_newer_build_is_not_opened() {
     let folder = tempfile::tempdir().expect("a folder");
     let own = sample::open(folder.path()).await.incarnation();
     assert_eq!(sample::open(folder.path()).await.incarnation(), own, "made with the database, once");
-    sqlx::query("UPDATE ledger_schema SET version = 3").execute(&mut sample::past(folder.path()).await).await.expect("updated");
+    sqlx::query("UPDATE ledger_schema SET version = 4").execute(&mut sample::past(folder.path()).await).await.expect("updated");
     let error = Sqlite::open(&folder.path().join("waybill.db")).await.expect_err("refused");
-    assert_eq!(error.to_string(), "the ledger has schema 3, this build knows up to 2: start the newer build");
+    assert_eq!(error.to_string(), "the ledger has schema 4, this build knows up to 3: start the newer build");
 }
