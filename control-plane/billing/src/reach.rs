@@ -18,8 +18,11 @@ use crate::topics::TopicError;
 /// Longest wait for an answer of the brokers.
 pub const TIME: Duration = Duration::from_secs(20);
 
-/// How often it is listened between two questions.
+/// How long is asked, and then listened.
 const SLICE: Duration = Duration::from_millis(250);
+
+/// Longest wait for the next complaint.
+const NAP: Duration = Duration::from_millis(20);
 
 /// What was heard.
 #[derive(Debug, Default)]
@@ -93,8 +96,11 @@ pub fn reach(config: &ClientConfig, topic: &str) -> Result<BaseConsumer<Ear>, To
     let (began, ear) = (Instant::now(), Arc::clone(reader.context()));
     loop {
         let Err(error) = reader.fetch_metadata(Some(topic), SLICE) else { return Ok(reader) };
-        // Complaints are handed over by the polling.
-        while reader.poll(Duration::ZERO).is_some() {}
+        // Complaints are handed over by the polling, one by one, among lines of the client's log.
+        let listening = Instant::now();
+        while listening.elapsed() < SLICE {
+            drop(reader.poll(NAP));
+        }
         if let Some(refusal) = ear.refusal() {
             return Err(refusal);
         }
