@@ -81,7 +81,7 @@ fn api_key(key: u64, generation: u64, disabled: bool) -> Arc<Resource> {
 
 fn admits(world: &World, key: u64) -> bool {
     let key = Key { kind: waybill_model::resource::Kind::ApiKey, uid: format!("uid-k{key}").into() };
-    world.get(&key).is_some_and(|entry| matches!(&entry.resource.spec, Some(Spec::ApiKey(spec)) if !spec.disabled))
+    world.get(&key).is_some_and(|entry| matches!(&entry.resource().spec, Some(Spec::ApiKey(spec)) if !spec.disabled))
 }
 
 fn compiler(world: &World) -> Compiled {
@@ -89,8 +89,8 @@ fn compiler(world: &World) -> Compiled {
 }
 
 /// All resources of a world: what is compared, without anybody's hashes.
-fn content(world: &World) -> BTreeMap<&Key, &Resource> {
-    world.iter().map(|(key, entry)| (key, &*entry.resource)).collect()
+fn content(world: &World) -> BTreeMap<Key, Arc<Resource>> {
+    world.resources().filter_map(|resource| Some((Key::of(&resource)?, resource))).collect()
 }
 
 /// A replica: how far it has followed the store.

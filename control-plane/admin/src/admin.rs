@@ -111,7 +111,8 @@ impl Admin {
     /// The store or the ledger failed.
     pub async fn remember_prices(&self) -> Result<(), Error> {
         let held = self.held().await?;
-        self.remember(held.world().of_kind(Kind::PriceBook).map(|book| &**book)).await
+        let books: Vec<_> = held.world().of_kind(Kind::PriceBook).collect();
+        self.remember(books.iter().map(|book| &**book)).await
     }
 
     /// Forgets the results of calls that are more than a day old, and gives how many. To be called now and then: nothing else bounds them.

@@ -251,7 +251,7 @@ fn finished(plan: &Plan, call: &Call, unix_ms: i64) -> Finished {
 }
 
 fn log_entry(held: &Held, plan: &Plan, call: &Call, unix_ms: i64) -> LogEntry {
-    let hash = |key: &Key| held.world().get(key).map(|entry| entry.hash.to_vec()).unwrap_or_default();
+    let hash = |key: &Key| held.world().get(key).map(|entry| entry.hash().to_vec()).unwrap_or_default();
     let mut changes: Vec<(Key, LoggedChange)> = Vec::new();
     for step in written(plan) {
         let (resource, before, after) = match step {
@@ -289,5 +289,5 @@ fn said(record: &Rollout) -> String {
 /// The hash of a resource's content, as a world has it.
 fn content(resource: &Arc<Resource>) -> Vec<u8> {
     let world = World::new(0, [Arc::clone(resource)]);
-    world.iter().map(|(_, entry)| entry.hash.to_vec()).next().unwrap_or_default()
+    world.iter().map(|(_, entry)| entry.hash().to_vec()).next().unwrap_or_default()
 }

@@ -93,15 +93,15 @@ impl Held {
     }
 
     /// The resource of this name.
-    pub fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        Some(&self.world.get(&self.place(kind, name)?.key)?.resource)
+    pub fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
+        Some(self.world.get(&self.place(kind, name)?.key)?.resource())
     }
 
     /// All resources by kind and name, from behind a name on.
-    pub fn after(&self, after: Option<(Kind, Box<str>)>) -> impl Iterator<Item = (&(Kind, Box<str>), &Arc<Resource>)> {
+    pub fn after(&self, after: Option<(Kind, Box<str>)>) -> impl Iterator<Item = (&(Kind, Box<str>), Arc<Resource>)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.names.range((from, Unbounded)).filter_map(|(name, place)| Some((name, &self.world.get(&place.key)?.resource)))
+        self.names.range((from, Unbounded)).filter_map(|(name, place)| Some((name, self.world.get(&place.key)?.resource())))
     }
 
     /// The next revision, after a commit at this position.

@@ -194,7 +194,7 @@ impl Plan {
         let Some(kind) = Kind::of(&resource) else { return Ok(()) };
         let name = metadata(&resource).name.clone();
         let known = held.find(kind, &name);
-        let (action, fields) = match known {
+        let (action, fields) = match &known {
             None => (Action::Created, Vec::new()),
             Some(known) if **known == *resource => (Action::Unchanged, Vec::new()),
             Some(known) => (Action::Changed, fields::changes(known, &resource)?),
@@ -208,7 +208,7 @@ impl Plan {
     }
 
     fn delete(&mut self, held: &Held, kind: Kind, name: &str) {
-        let (Some(resource), Some(before)) = (held.find(kind, name).cloned(), held.place(kind, name).cloned()) else { return };
+        let (Some(resource), Some(before)) = (held.find(kind, name), held.place(kind, name).cloned()) else { return };
         self.changes.push(Change {
             action: Action::Deleted.into(),
             kind: kind.name().to_owned(),
@@ -226,7 +226,7 @@ fn check_preconditions(held: &Held, asked: &Asked) -> Result<(), Error> {
         return Err(Error::Precondition { reason: "revision_mismatch", message });
     }
     for (kind, wanted) in &asked.preconditions {
-        let found = held.find(*kind, &wanted.name).map_or(0, |known| metadata(known).generation);
+        let found = held.find(*kind, &wanted.name).map_or(0, |known| metadata(&known).generation);
         if found != wanted.generation {
             let is = if found == 0 { "does not exist".to_owned() } else { format!("has generation {found}") };
             let be = if wanted.generation == 0 { "must not exist".to_owned() } else { format!("must have {}", wanted.generation) };
@@ -256,7 +256,7 @@ impl Drawn {
         let known = held.find(kind, &metadata(written).name);
         let mut drawn = written.clone();
         if let Some(asked) = key_of(written) {
-            let sealed = sealer.seal(written, asked, known.and_then(|known| key_of(known)))?;
+            let sealed = sealer.seal(written, asked, known.as_deref().and_then(key_of))?;
             match sealed {
                 Sealed::Record(record) => drawn.spec = Some(Spec::ApiKey(record)),
                 Sealed::Generated(record, key) => {
@@ -267,7 +267,7 @@ impl Drawn {
             }
         }
         if let Some(asked) = written.metadata.as_ref() {
-            drawn.metadata = Some(match known {
+            drawn.metadata = Some(match &known {
                 Some(known) => {
                     let before = metadata(known);
                     let generation = before.generation + u64::from(known.spec != drawn.spec);
@@ -325,11 +325,11 @@ fn check_world(held: &World, asked: &Asked, upserts: &[Arc<Resource>]) -> Vec<Fa
     let written: HashSet<Name<'_>> = upserts.iter().map(|resource| name(resource)).collect();
     let deleted: HashSet<Name<'_>> = asked.deletes.iter().map(|(kind, name)| (Some(*kind), name.as_str())).collect();
     let stays = |resource: &Resource| !written.contains(&name(resource)) && !deleted.contains(&name(resource));
-    let kept = held.iter().map(|(_, entry)| &entry.resource).filter(|resource| stays(resource));
-    let world: Vec<Arc<Resource>> = kept.chain(upserts).cloned().collect();
+    let kept = held.resources().filter(|resource| stays(resource));
+    let world: Vec<Arc<Resource>> = kept.chain(upserts.iter().cloned()).collect();
     let mut found = check::check(&world);
     if !found.is_empty() {
-        let before: Vec<Arc<Resource>> = held.iter().map(|(_, entry)| Arc::clone(&entry.resource)).collect();
+        let before: Vec<Arc<Resource>> = held.resources().collect();
         let known: HashSet<_> = check::check(&before).into_iter().map(place).collect();
         let is_written = |violation: &Violation| world.get(violation.index).is_some_and(|resource| written.contains(&name(resource)));
         found.retain(|violation| is_written(violation) || !known.contains(&place(violation.clone())));

@@ -1,5 +1,7 @@
 //! Resources read back.
 
+use std::sync::Arc;
+
 use prost::Message;
 use waybill_model::resource::{Kind, metadata};
 use waybill_proto::admin::v1::{GetRequest, GetResponse, ListRequest, ListResponse};
@@ -24,7 +26,7 @@ impl Admin {
         let kind = read_kind(&request.kind, "kind")?;
         let held = self.held().await?;
         let found = held.find(kind, &request.name).ok_or_else(|| Error::NotFound(format!("there is no {kind} `{}`", request.name)))?;
-        Ok(GetResponse { resource: Some((**found).clone()), revision: held.revision() })
+        Ok(GetResponse { resource: Some(Arc::unwrap_or_clone(found)), revision: held.revision() })
     }
 
     /// Resources by kind and name, page by page. Pages of one listing may show different revisions; each says its own.
@@ -40,7 +42,7 @@ impl Admin {
         let (mut bytes, mut is_last) = (0, true);
         let of_kind = held.after(after).skip_while(|((of, _), _)| kind.is_some_and(|kind| *of != kind));
         for ((of, name), resource) in of_kind.take_while(|((of, _), _)| kind.is_none_or(|kind| *of == kind)) {
-            if !request.labels.iter().all(|(key, value)| metadata(resource).labels.get(key) == Some(value)) {
+            if !request.labels.iter().all(|(key, value)| metadata(&resource).labels.get(key) == Some(value)) {
                 continue;
             }
             if page.resources.len() == size || bytes > PAGE_BYTES {
@@ -48,7 +50,7 @@ impl Admin {
                 break;
             }
             bytes += resource.encoded_len();
-            page.resources.push((**resource).clone());
+            page.resources.push(Arc::unwrap_or_clone(resource));
             page.next_page_token = format!("{of}/{name}");
         }
         if is_last {

@@ -115,7 +115,7 @@ fn landing(held: &Held, rollout: &Rollout) -> Vec<Step> {
     });
     let deletes = rollout.deletes.iter().filter_map(|target| {
         let kind = target.kind.parse().ok()?;
-        let resource = Arc::clone(held.find(kind, &target.name)?);
+        let resource = held.find(kind, &target.name)?;
         Some(Step::Delete { resource, before: held.place(kind, &target.name)?.clone() })
     });
     puts.chain(deletes).collect()

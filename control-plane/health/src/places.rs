@@ -34,7 +34,7 @@ impl Places {
         let endpoints = world.of_kind(Kind::Endpoint).filter_map(|resource| match &resource.spec {
             Some(Spec::Endpoint(endpoint)) if !endpoint.disabled => {
                 let (model, provider, account) = (endpoint.model.clone(), endpoint.provider.clone(), endpoint.account.clone());
-                Some((metadata(resource).name.clone(), Place { model, provider, account }))
+                Some((metadata(&resource).name.clone(), Place { model, provider, account }))
             }
             _ => None,
         });

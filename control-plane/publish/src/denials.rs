@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_model::{
+    key::KeyHash,
     resource::Kind,
     world::{Key, World},
 };
@@ -25,16 +26,12 @@ pub struct Denials {
 
 /// A key that lets callers in, as far as its own record says.
 fn usable(world: &World, key: &Key) -> bool {
-    let resource = world.get(key).map(|entry| &entry.resource.spec);
-    matches!(resource, Some(Some(Spec::ApiKey(spec))) if !spec.disabled)
+    world.get(key).is_some_and(|entry| matches!(&entry.resource().spec, Some(Spec::ApiKey(spec)) if !spec.disabled))
 }
 
 /// The bytes a caller's key is recognised by.
-fn hash<'a>(world: &'a World, key: &Key) -> &'a [u8] {
-    match world.get(key).map(|entry| &entry.resource.spec) {
-        Some(Some(Spec::ApiKey(spec))) => &spec.hash,
-        _ => &[],
-    }
+fn hash(world: &World, key: &Key) -> Option<KeyHash> {
+    world.get(key)?.key_hash().try_into().ok()
 }
 
 impl Denials {

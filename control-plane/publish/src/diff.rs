@@ -1,6 +1,6 @@
 //! How one world becomes another.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use waybill_model::{
     resource::Kind,
@@ -13,13 +13,7 @@ pub type ShardHashes = BTreeMap<(Kind, u8), Hash>;
 /// The least delta between two worlds: `a.apply(&diff(&a, &b)) == b`.
 #[must_use]
 pub fn diff(a: &World, b: &World) -> Delta {
-    let differs = |key: &Key, entry: &Entry| a.get(key).is_none_or(|held| held.hash != entry.hash);
-    Delta {
-        revision: b.revision(),
-        replace: Vec::new(),
-        puts: b.iter().filter(|(key, entry)| differs(key, entry)).map(|(_, entry)| Arc::clone(&entry.resource)).collect(),
-        removes: a.iter().filter(|(key, _)| b.get(key).is_none()).map(|(key, _)| key.clone()).collect(),
-    }
+    diff_keys(b, &a.differing(b))
 }
 
 /// The delta to `world` from any world that differs from it in these resources at most.
@@ -28,7 +22,7 @@ pub fn diff_keys<'a>(world: &World, keys: impl IntoIterator<Item = &'a Key>) -> 
     let mut delta = Delta { revision: world.revision(), ..Delta::default() };
     for key in keys {
         match world.get(key) {
-            Some(entry) => delta.puts.push(Arc::clone(&entry.resource)),
+            Some(entry) => delta.puts.push(entry.resource()),
             None => delta.removes.push(key.clone()),
         }
     }
@@ -55,12 +49,7 @@ pub fn diff_whole(world: &World) -> Delta {
 
 fn whole_shards(world: &World, mut replace: Vec<(Kind, u8)>) -> Delta {
     replace.sort_unstable();
-    let within = |key: &Key| replace.binary_search(&(key.kind, key.shard())).is_ok();
-    let puts = if replace.is_empty() {
-        Vec::new()
-    } else {
-        world.iter().filter(|(key, _)| within(key)).map(|(_, entry)| Arc::clone(&entry.resource)).collect()
-    };
+    let puts = replace.iter().flat_map(|(kind, shard)| world.of_shard(*kind, *shard)).map(Entry::resource).collect();
     Delta { revision: world.revision(), replace, puts, removes: Vec::new() }
 }
 

@@ -28,7 +28,7 @@ pub fn key(kind: Kind, uid: &str) -> Key {
 
 /// What a world holds, without its own hashes: what tests compare.
 pub fn content(world: &World) -> BTreeMap<(&'static str, String), Resource> {
-    world.iter().map(|(key, entry)| ((key.kind.name(), key.uid.to_string()), Resource::clone(&entry.resource))).collect()
+    world.iter().map(|(kind, entry)| ((kind.name(), entry.uid().into_owned()), Arc::unwrap_or_clone(entry.resource()))).collect()
 }
 
 /// Some resource out of few, so that two worlds share some, differ in some, and some share a shard.

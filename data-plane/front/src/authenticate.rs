@@ -77,7 +77,7 @@ pub fn authenticate(headers: &HeaderMap, snapshot: &Snapshot, peppers: &[Pepper]
     if key.workspace.is_none() {
         return Err(Denied::Unusable);
     }
-    Ok(Arc::clone(key))
+    Ok(key)
 }
 
 /// The text of the key, wherever it stands: OpenAI's clients send a bearer, Anthropic's either.

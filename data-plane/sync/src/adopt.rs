@@ -3,7 +3,7 @@
 //! scope, a Guardrail unless it says that its last good version goes on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -13,7 +13,7 @@ use waybill_model::{
     guardrail::{closed, is_closed, keeps_last},
     resource::{Kind, metadata},
     snapshot::Snapshot,
-    world::{Key, World},
+    world::{Entry, Key, World},
 };
 use waybill_proto::model::v1::Resource;
 
@@ -71,7 +71,7 @@ impl Held {
     fn in_force(&self, key: &Key) -> Option<Arc<Resource>> {
         match self.instead.get(key) {
             Some(instead) => instead.clone(),
-            None => self.desired.get(key).map(|entry| Arc::clone(&entry.resource)),
+            None => self.desired.get(key).map(Entry::resource),
         }
     }
 
@@ -98,7 +98,7 @@ pub fn adopt(before: &Held, desired: Arc<World>, compile: Compile<'_>) -> Result
         Err(panicked) => panicked,
         settled => return settled,
     };
-    let suspects = changed(&before.desired, &desired);
+    let suspects = before.desired.differing(&desired);
     if suspects.len() <= MAX_SUSPECTS {
         for suspect in &suspects {
             if let Ok(outcome) = attempt(set_aside(before, &desired, [suspect], &panicked)) {
@@ -145,13 +145,14 @@ fn replacement(before: &Held, held: &Held, key: &Key) -> Option<Arc<Resource>> {
     // A key that cannot be compiled denies its own scope: an older version of it might admit whom the newer one shuts out.
     let replaceable = key.kind != Kind::ApiKey && !held.instead.contains_key(key);
     let last_good = before.in_force(key).filter(|_| replaceable)?;
-    let wanted = held.desired.get(key).map(|entry| &entry.resource);
-    wanted.is_none_or(|wanted| **wanted != *last_good).then_some(last_good)
+    let wanted = held.desired.get(key).map(Entry::resource);
+    wanted.is_none_or(|wanted| *wanted != *last_good).then_some(last_good)
 }
 
 /// What comes in the place of a rejected Guardrail. There is always something, and the last resort is what denies its scope.
 fn bound(before: &Held, held: &Held, key: &Key) -> Option<Arc<Resource>> {
-    let wanted = held.desired.get(key).map(|entry| &entry.resource);
+    let wanted = held.desired.get(key).map(Entry::resource);
+    let wanted = wanted.as_ref();
     let tried = held.instead.get(key).and_then(Option::as_ref);
     let last_good = before.in_force(key).filter(|last| {
         let wants_it = wanted.is_none_or(|wanted| keeps_last(wanted) && wanted != last);
@@ -182,17 +183,11 @@ fn guarded(compile: Compile<'_>, world: &World) -> Result<Compiled, Panicked> {
     })
 }
 
-fn changed(before: &World, after: &World) -> BTreeSet<Key> {
-    let hash = |world: &World, key: &Key| world.get(key).map(|entry| entry.hash);
-    let all = before.iter().chain(after.iter()).map(|(key, _)| key);
-    all.filter(|key| hash(before, key) != hash(after, key)).cloned().collect()
-}
-
 /// Keeps these resources as they were before. A key is not kept: a new version of it is left out, and a deleted one stays deleted.
 fn set_aside<'a>(before: &Held, desired: &World, keys: impl IntoIterator<Item = &'a Key>, panicked: &Panicked) -> Aside {
     let mut aside = Aside::new();
     for key in keys {
-        let wanted = desired.get(key).map(|entry| Arc::clone(&entry.resource));
+        let wanted = desired.get(key).map(Entry::resource);
         let mut last_good = before.in_force(key).filter(|_| key.kind != Kind::ApiKey);
         if let Some(wanted) = wanted.as_ref().filter(|_| key.kind == Kind::Guardrail) {
             let kept = last_good.filter(|last| keeps_last(wanted) && !is_closed(last));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use waybill_model::world::{Delta, Key, World};
+use waybill_model::{
+    resource::Kind,
+    world::{Entry, Key, World},
+};
 use waybill_proto::sync::v1::{Begin, Commit, Put, Remove};
 
 /// Most resources of one change; a whole fleet's keys fit.
@@ -43,7 +46,10 @@ pub enum Disorder {
 #[derive(Debug)]
 pub struct Change {
     nonce: u64,
-    delta: Delta,
+    revision: u64,
+    replace: Vec<(Kind, u8)>,
+    puts: Vec<Entry>,
+    removes: Vec<Key>,
 }
 
 impl Change {
@@ -51,7 +57,7 @@ impl Change {
     pub fn begin(begin: &Begin) -> Result<Self, Disorder> {
         let shard = |shard: &waybill_proto::sync::v1::ShardHash| Some((shard.kind.parse().ok()?, u8::try_from(shard.shard).ok()?));
         let replace = begin.replace.iter().map(shard).collect::<Option<Vec<_>>>().ok_or(Disorder::Unknown)?;
-        Ok(Self { nonce: begin.nonce, delta: Delta { revision: begin.revision, replace, ..Delta::default() } })
+        Ok(Self { nonce: begin.nonce, revision: begin.revision, replace, puts: Vec::new(), removes: Vec::new() })
     }
 
     /// Its number.
@@ -62,8 +68,8 @@ impl Change {
     /// Takes a resource.
     pub fn put(&mut self, put: Put) -> Result<(), Disorder> {
         self.belongs(put.nonce)?;
-        let resource = put.resource.filter(|resource| Key::of(resource).is_some()).ok_or(Disorder::Unknown)?;
-        self.delta.puts.push(Arc::new(resource));
+        let entry = put.resource.and_then(|resource| Entry::new(Arc::new(resource))).ok_or(Disorder::Unknown)?;
+        self.puts.push(entry);
         self.bounded()
     }
 
@@ -71,18 +77,18 @@ impl Change {
     pub fn remove(&mut self, remove: &Remove) -> Result<(), Disorder> {
         self.belongs(remove.nonce)?;
         let kind = remove.kind.parse().map_err(|_| Disorder::Unknown)?;
-        self.delta.removes.push(Key { kind, uid: remove.uid.as_str().into() });
+        self.removes.push(Key { kind, uid: remove.uid.as_str().into() });
         self.bounded()
     }
 
     /// Closes the change: the world it leads to from `base`.
-    pub fn commit(&self, commit: &Commit, base: &World) -> Result<World, Disorder> {
+    pub fn commit(&mut self, commit: &Commit, base: &World) -> Result<World, Disorder> {
         self.belongs(commit.nonce)?;
-        let (began, committed) = (self.delta.revision, commit.revision);
+        let (began, committed) = (self.revision, commit.revision);
         if began != committed {
             return Err(Disorder::Revision { began, committed });
         }
-        let world = base.apply(&self.delta);
+        let world = base.change(self.revision, &self.replace, std::mem::take(&mut self.puts), &self.removes);
         if world.root_hash()[..] != commit.root_hash[..] {
             return Err(Disorder::Hash { revision: committed });
         }
@@ -93,7 +99,7 @@ impl Change {
         if nonce == self.nonce { Ok(()) } else { Err(Disorder::Outside { nonce }) }
     }
 
-    const fn bounded(&self) -> Result<(), Disorder> {
-        if self.delta.puts.len() + self.delta.removes.len() > MAX_RESOURCES { Err(Disorder::TooLarge) } else { Ok(()) }
+    fn bounded(&self) -> Result<(), Disorder> {
+        if self.puts.len() + self.removes.len() > MAX_RESOURCES { Err(Disorder::TooLarge) } else { Ok(()) }
     }
 }

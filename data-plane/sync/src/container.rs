@@ -4,10 +4,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use prost::Message;
 use waybill_model::{
     resource::Kind,
-    world::{Key, World},
+    world::{Entry, Key, World},
 };
 use waybill_proto::{model::v1::Resource, sync::v1::Deny};
 
@@ -48,8 +49,9 @@ pub enum Damage {
 struct Generation {
     #[prost(int64, tag = "1")]
     unix_ms: i64,
-    #[prost(message, repeated, tag = "2")]
-    resources: Vec<Resource>,
+    /// Each a `Resource`. A message within a message is written as its bytes are; so there is never more than one in memory as it is.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    resources: Vec<Bytes>,
     #[prost(message, repeated, tag = "3")]
     instead: Vec<Instead>,
 }
@@ -85,7 +87,7 @@ pub fn generation(held: &Held, unix_ms: i64) -> Vec<u8> {
     };
     let message = Generation {
         unix_ms,
-        resources: held.desired().iter().map(|(_, entry)| Resource::clone(&entry.resource)).collect(),
+        resources: held.desired().resources().map(|resource| resource.encode_to_vec().into()).collect(),
         instead: held.instead().iter().map(instead).collect(),
     };
     seal(held.desired().revision(), &message.encode_to_vec())
@@ -95,7 +97,11 @@ pub fn generation(held: &Held, unix_ms: i64) -> Vec<u8> {
 pub fn read_generation(file: &[u8]) -> Result<(Held, i64), Damage> {
     let (revision, payload) = open(file)?;
     let message = Generation::decode(payload).map_err(Damage::Message)?;
-    let desired = Arc::new(World::new(revision, message.resources.into_iter().map(Arc::new)));
+    let mut entries = Vec::with_capacity(message.resources.len());
+    for resource in message.resources {
+        entries.extend(Entry::new(Arc::new(Resource::decode(resource).map_err(Damage::Message)?)));
+    }
+    let desired = Arc::new(World::default().change(revision, &[], entries, &[]));
     let key = |instead: &Instead| Some(Key { kind: instead.kind.parse::<Kind>().ok()?, uid: instead.uid.as_str().into() });
     let instead = message.instead.into_iter().filter_map(|instead| Some((key(&instead)?, instead.resource.map(Arc::new))));
     let instead: BTreeMap<_, _> = instead.collect();

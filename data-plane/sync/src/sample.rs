@@ -73,7 +73,7 @@ pub fn api_key(name: &str, workspace: &str, hash: &[u8], disabled: bool) -> Arc<
 
 /// What a world holds, without its own hashes: what tests compare.
 pub fn content(world: &World) -> BTreeMap<(&'static str, String), Resource> {
-    world.iter().map(|(key, entry)| ((key.kind.name(), key.uid.to_string()), Resource::clone(&entry.resource))).collect()
+    world.iter().map(|(kind, entry)| ((kind.name(), entry.uid().into_owned()), Arc::unwrap_or_clone(entry.resource()))).collect()
 }
 
 /// A small generator for simulations: SplitMix64.

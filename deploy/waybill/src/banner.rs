@@ -30,12 +30,12 @@ pub struct Banner<'a> {
 /// A model that a newcomer can ask: the sandbox's first, else a cheap and well-known one, else any.
 pub fn example_model(world: &World) -> Option<String> {
     const KNOWN: [&str; 4] = ["sandbox/chat", "openai/gpt-4o-mini", "openai/gpt-4.1-mini", "meta-llama/llama-3.3-70b-instruct"];
-    let has = |name: &&&str| world.of_kind(Kind::Model).any(|model| metadata(model).name == **name);
+    let has = |name: &&&str| world.of_kind(Kind::Model).any(|model| metadata(&model).name == **name);
     KNOWN
         .iter()
         .find(has)
         .map(|name| (*name).to_owned())
-        .or_else(|| world.of_kind(Kind::Model).next().map(|model| metadata(model).name.clone()))
+        .or_else(|| world.of_kind(Kind::Model).next().map(|model| metadata(&model).name.clone()))
 }
 
 /// Prints to standard output.

@@ -96,7 +96,8 @@ pub async fn configure(
     let own: std::collections::HashSet<_> = written.iter().map(named).collect();
     upserts.retain(|resource| !own.contains(&named(resource)));
     upserts.extend(written);
-    let deletes = providers::gone(&world, &upserts);
+    let gone = providers::gone(&world, &upserts);
+    let deletes: Vec<(Kind, &str)> = gone.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
     let applied = admin.apply_all(upserts, &deletes, "up").await.map_err(|error| explain(&error, &documents))?;
     admin.remember_prices().await?;
     publisher.wait_for(applied.revision).await?;

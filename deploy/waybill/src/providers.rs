@@ -110,7 +110,7 @@ pub fn sandbox(mode: SandboxMode, state: &Path, discovered: &mut Discovered, wor
     let is_provider = |resource: &Resource| Kind::of(resource) == Some(Kind::Provider) && !is_sandbox(resource);
     let configured = discovered.resources.iter().any(is_provider)
         || documents.iter().any(is_provider)
-        || world.of_kind(Kind::Provider).any(|resource| is_provider(resource) && !is_discovered(resource));
+        || world.of_kind(Kind::Provider).any(|resource| is_provider(&resource) && !is_discovered(&resource));
     let wanted = match mode {
         SandboxMode::Auto => !configured,
         SandboxMode::On => true,
@@ -150,15 +150,12 @@ fn is_discovered(resource: &Resource) -> bool {
 }
 
 /// What earlier starts have made and this one does not find any more.
-pub fn gone<'world>(world: &'world World, resources: &[Resource]) -> Vec<(Kind, &'world str)> {
+pub fn gone(world: &World, resources: &[Resource]) -> Vec<(Kind, String)> {
     let kept: BTreeSet<(Kind, &str)> =
         resources.iter().filter_map(|resource| Kind::of(resource).map(|kind| (kind, metadata(resource).name.as_str()))).collect();
-    world
-        .iter()
-        .filter(|(_, entry)| is_discovered(&entry.resource))
-        .map(|(key, entry)| (key.kind, metadata(&entry.resource).name.as_str()))
-        .filter(|place| !kept.contains(place))
-        .collect()
+    let made = world.resources().filter(|resource| is_discovered(resource));
+    let made = made.filter_map(|resource| Some((Kind::of(&resource)?, metadata(&resource).name.clone())));
+    made.filter(|(kind, name)| !kept.contains(&(*kind, name.as_str()))).collect()
 }
 
 /// Asks a base URL of the operator's own for its models, through the same door as every request.

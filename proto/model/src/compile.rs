@@ -10,9 +10,9 @@ use crate::{
     price::{Rate, Tariff},
     resource::{Kind, metadata},
     snapshot::{
-        Account, ApiKey, Credential, DEFAULT_MAX_ATTEMPTS, DatedTariff, Endpoint, Model, Provider, RoutePolicy, Secret, Snapshot, Workspace,
+        Account, Credential, DEFAULT_MAX_ATTEMPTS, DatedTariff, Endpoint, Keys, Model, Provider, RoutePolicy, Secret, Snapshot, Workspace,
     },
-    world::World,
+    world::{Held, Shard, World},
 };
 
 mod guardrail;
@@ -20,7 +20,7 @@ mod provider;
 #[cfg(test)]
 mod tests;
 
-use guardrail::Scopes;
+pub(crate) use guardrail::Scopes;
 pub use provider::parse_base_url;
 use provider::{account, provider};
 
@@ -94,9 +94,10 @@ pub fn compile(world: &World, secrets: Secrets<'_>) -> Compiled {
         Spec::Endpoint(spec) => endpoint(name, spec, &parts),
         _ => wrong_kind(),
     });
-    let mut scopes = Scopes::of(world, &mut faults);
-    let keys = keys(world, &workspaces, &mut scopes, &mut faults);
-    let snapshot = Snapshot { keys, guardrails: scopes.guardrails(), ..assemble(world.revision(), models, endpoints) };
+    let scopes = Scopes::of(world, &mut faults);
+    let keys = keys(world, workspaces, scopes, &mut faults);
+    let guardrails = keys.scopes().guardrails();
+    let snapshot = Snapshot { keys: Box::new(keys), guardrails, ..assemble(world.revision(), models, endpoints) };
     Compiled { snapshot, rejected: faults.rejected, warnings: faults.warnings }
 }
 
@@ -146,10 +147,10 @@ type ByName<T> = HashMap<Box<str>, T>;
 fn named<T>(world: &World, kind: Kind, faults: &mut Faults, build: impl Fn(&str, &Spec) -> Result<T, Cause>) -> ByName<T> {
     let mut built = HashMap::new();
     for resource in world.of_kind(kind) {
-        let (name, Some(spec)) = (metadata(resource).name.as_str(), &resource.spec) else { continue };
+        let (name, Some(spec)) = (metadata(&resource).name.as_str(), &resource.spec) else { continue };
         match build(name, spec) {
             Ok(value) => drop(built.insert(name.into(), value)),
-            Err(cause) => faults.rejected.push(cause.of(kind, resource)),
+            Err(cause) => faults.rejected.push(cause.of(kind, &resource)),
         }
     }
     built
@@ -200,12 +201,12 @@ fn workspace(name: &str, spec: &wire::Workspace, policies: &ByName<Arc<RoutePoli
 
 fn warn_of_missing_secrets(world: &World, accounts: &ByName<(String, Arc<Account>)>, faults: &mut Faults) {
     for resource in world.of_kind(Kind::ProviderAccount) {
-        let missing = accounts.get(metadata(resource).name.as_str()).is_some_and(|(_, account)| account.credential == Credential::Missing);
+        let missing = accounts.get(metadata(&resource).name.as_str()).is_some_and(|(_, account)| account.credential == Credential::Missing);
         let Some(Spec::ProviderAccount(wire::ProviderAccount { secret: Some(reference), .. })) = &resource.spec else { continue };
         if missing {
             let place = if reference.env.is_empty() { format!("file {}", reference.file) } else { format!("variable {}", reference.env) };
             let message = format!("the secret is not to be had from the {place} in this process: its endpoints are not served");
-            faults.warnings.push(Cause::new("secret_missing", "secret", message).of(Kind::ProviderAccount, resource));
+            faults.warnings.push(Cause::new("secret_missing", "secret", message).of(Kind::ProviderAccount, &resource));
         }
     }
 }
@@ -297,34 +298,31 @@ fn endpoint(name: &str, spec: &wire::Endpoint, parts: &Parts<'_>) -> Result<Endp
     })
 }
 
-fn keys(world: &World, workspaces: &ByName<Arc<Workspace>>, scopes: &mut Scopes<'_>, faults: &mut Faults) -> HashMap<KeyHash, Arc<ApiKey>> {
-    let mut keys = HashMap::new();
-    for resource in world.of_kind(Kind::ApiKey) {
-        let Some(Spec::ApiKey(spec)) = &resource.spec else { continue };
-        let Ok(hash) = KeyHash::try_from(&spec.hash[..]) else {
-            faults.rejected.push(Cause::new("bad_hash", "hash", "the hash must be 16 bytes").of(Kind::ApiKey, resource));
-            continue;
+/// Keys are compiled when they are asked for; what is wrong with one is found here.
+fn keys(world: &World, workspaces: ByName<Arc<Workspace>>, mut scopes: Scopes, faults: &mut Faults) -> Keys {
+    let shards: Vec<Arc<Shard>> = world.shards_of(Kind::ApiKey).map(|(_, shard)| Arc::clone(shard)).collect();
+    for entry in shards.iter().flat_map(|shard| shard.entries()) {
+        let mut look = |name: &str, workspace: &str, member: &str| {
+            if entry.key_hash().len() != size_of::<KeyHash>() {
+                faults.rejected.push(Cause::new("bad_hash", "hash", "the hash must be 16 bytes").of(Kind::ApiKey, &entry.resource()));
+            } else if !workspaces.contains_key(workspace) {
+                // The key stays known, and refused as a fault of ours: a caller must not read of it as an unknown key.
+                faults.rejected.push(Cause::dangling("workspace", Kind::Workspace, workspace).of(Kind::ApiKey, &entry.resource()));
+            }
+            scopes.remember(name, workspace, member);
         };
-        let workspace = workspaces.get(spec.workspace.as_str()).map(Arc::clone);
-        if workspace.is_none() {
-            // The key stays known, and refused as a fault of ours: a caller must not read of it as an unknown key.
-            faults.rejected.push(Cause::dangling("workspace", Kind::Workspace, &spec.workspace).of(Kind::ApiKey, resource));
+        match entry.held() {
+            Held::Packed(packed) => {
+                let row = packed.row();
+                look(row.name, row.workspace, row.member);
+            }
+            Held::Whole(resource) => {
+                let Some(Spec::ApiKey(spec)) = &resource.spec else { continue };
+                look(&metadata(resource).name, &spec.workspace, &spec.member);
+            }
         }
-        let metadata = metadata(resource);
-        let key = ApiKey {
-            uid: metadata.uid.as_str().into(),
-            name: metadata.name.as_str().into(),
-            display_name: spec.display_name.as_str().into(),
-            prefix: spec.prefix.as_str().into(),
-            workspace,
-            expire_unix_ms: spec.expire_time.as_ref().map(|time| time.seconds.saturating_mul(1000)),
-            disabled: spec.disabled,
-            omit_cost: spec.omit_cost,
-            bounds: scopes.bounds(&metadata.name, spec),
-        };
-        keys.insert(hash, Arc::new(key));
     }
-    keys
+    Keys::new(shards, workspaces, scopes)
 }
 
 fn assemble(revision: u64, models: ByName<wire::Model>, endpoints: ByName<Endpoint>) -> Snapshot {

@@ -8,6 +8,10 @@ use crate::{
     price::Tariff,
 };
 
+mod keys;
+
+pub(crate) use keys::Keys;
+
 /// A secret in memory. It never prints itself.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(Box<str>);
@@ -269,7 +273,7 @@ pub enum Found<'snapshot> {
 pub struct Snapshot {
     /// The revision it was compiled from.
     pub revision: u64,
-    pub(crate) keys: HashMap<KeyHash, Arc<ApiKey>>,
+    pub(crate) keys: Box<Keys>,
     pub(crate) models: Vec<Model>,
     pub(crate) by_name: HashMap<Box<str>, u32>,
     /// Bare slug, or a provider's own name of the model → position, or `None` if ambiguous.
@@ -281,7 +285,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The key with this hash.
     #[must_use]
-    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<ApiKey>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<Arc<ApiKey>> {
         self.keys.get(hash)
     }
 

@@ -3,12 +3,22 @@
 //! This is what the control plane publishes and what a proxy holds as its *desired* set. Hashes are over content only, so two sides that hold
 //! the same resources have the same root hash, whatever road each took.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use prost::Message;
 use waybill_proto::model::v1::Resource;
 
 use crate::resource::{Kind, metadata};
+
+mod entry;
+mod packed;
+mod shard;
+
+pub use entry::Entry;
+pub(crate) use entry::Held;
+pub(crate) use shard::Shard;
 
 /// Digest of a resource, a shard or a world.
 pub type Hash = [u8; 16];
@@ -36,24 +46,21 @@ impl Key {
     /// The shard the uid falls into.
     #[must_use]
     pub fn shard(&self) -> u8 {
-        blake3::hash(self.uid.as_bytes()).as_bytes()[0]
+        shard_of(&self.uid)
+    }
+
+    fn place(&self) -> (Kind, u8) {
+        (self.kind, self.shard())
     }
 }
 
-/// One resource with the hash of its content.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The resource.
-    pub resource: Arc<Resource>,
-    /// Hash of its encoding.
-    pub hash: Hash,
-}
-
-/// All resources at one revision. Cloning shares the resources.
+/// All resources at one revision. Cloning shares all of them, and a change copies the shards that it touches.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     revision: u64,
-    entries: BTreeMap<Key, Entry>,
+    /// Those that are not empty.
+    shards: BTreeMap<(Kind, u8), Arc<Shard>>,
+    count: usize,
 }
 
 /// How one world becomes another.
@@ -79,10 +86,8 @@ impl World {
     /// A world of these resources; those without kind or uid are left out.
     #[must_use]
     pub fn new(revision: u64, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
-        let mut world = Self { revision, entries: BTreeMap::new() };
-        for resource in resources {
-            world.put(resource);
-        }
+        let mut world = Self { revision, ..Self::default() };
+        world.extend(resources.into_iter().filter_map(Entry::new));
         world
     }
 
@@ -99,85 +104,143 @@ impl World {
 
     /// How many resources it holds.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// It holds nothing.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
-    /// All entries by kind and uid.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.entries.iter()
+    /// All entries, by kind, shard and uid.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, &Entry)> {
+        self.shards.iter().flat_map(|((kind, _), shard)| shard.entries().iter().map(|entry| (*kind, entry)))
+    }
+
+    /// All resources.
+    pub fn resources(&self) -> impl Iterator<Item = Arc<Resource>> {
+        self.iter().map(|(_, entry)| entry.resource())
     }
 
     /// All resources of one kind.
-    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        let from = Key { kind, uid: "".into() };
-        self.entries.range(from..).take_while(move |(key, _)| key.kind == kind).map(|(_, entry)| &entry.resource)
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = Arc<Resource>> {
+        self.shards_of(kind).flat_map(|(_, shard)| shard.entries().iter().map(Entry::resource))
+    }
+
+    /// All entries of one shard of a kind.
+    pub fn of_shard(&self, kind: Kind, shard: u8) -> impl Iterator<Item = &Entry> {
+        self.shards.get(&(kind, shard)).into_iter().flat_map(|shard| shard.entries())
+    }
+
+    pub(crate) fn shards_of(&self, kind: Kind) -> impl Iterator<Item = (u8, &Arc<Shard>)> {
+        self.shards.range((kind, 0)..=(kind, u8::MAX)).map(|((_, number), shard)| (*number, shard))
     }
 
     /// One entry.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key)
+        self.shards.get(&key.place())?.get(&key.uid)
     }
 
     /// Adds or replaces a resource. Returns what stood there.
     pub fn put(&mut self, resource: Arc<Resource>) -> Option<Entry> {
-        let key = Key::of(&resource)?;
-        let hash = truncated(blake3::hash(&resource.encode_to_vec()));
-        self.entries.insert(key, Entry { resource, hash })
+        let place = Key::of(&resource)?.place();
+        let before = Arc::make_mut(self.shards.entry(place).or_default()).put(Entry::new(resource)?);
+        self.count += usize::from(before.is_none());
+        before
     }
 
     /// Takes a resource away. Returns what stood there.
     pub fn remove(&mut self, key: &Key) -> Option<Entry> {
-        self.entries.remove(key)
+        let place = key.place();
+        self.get(key)?;
+        let shard = Arc::make_mut(self.shards.get_mut(&place)?);
+        let before = shard.remove(&key.uid);
+        if shard.entries().is_empty() {
+            self.shards.remove(&place);
+        }
+        self.count -= usize::from(before.is_some());
+        before
+    }
+
+    fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        let mut by_place: BTreeMap<(Kind, u8), Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            by_place.entry((entry.kind(), shard_of(&entry.uid()))).or_default().push(entry);
+        }
+        for (place, entries) in by_place {
+            let shard = Arc::make_mut(self.shards.entry(place).or_default());
+            self.count -= shard.entries().len();
+            shard.extend(entries);
+            self.count += shard.entries().len();
+        }
     }
 
     /// Hash of every shard that is not empty.
     #[must_use]
     pub fn shard_hashes(&self) -> BTreeMap<(Kind, u8), Hash> {
-        let mut shards: BTreeMap<(Kind, u8), blake3::Hasher> = BTreeMap::new();
-        for (key, entry) in &self.entries {
-            let shard = shards.entry((key.kind, key.shard())).or_default();
-            shard.update(key.uid.as_bytes());
-            shard.update(&entry.hash);
-        }
-        shards.into_iter().map(|(place, hasher)| (place, truncated(hasher.finalize()))).collect()
+        self.shards.iter().map(|(place, shard)| (*place, shard.hash())).collect()
     }
 
-    /// Hash of the whole content, without the revision.
+    /// Hash of the whole content, without the revision: over the shards' hashes, so that a change costs the shards it touches.
     #[must_use]
     pub fn root_hash(&self) -> Hash {
         let mut hasher = blake3::Hasher::new();
-        for (key, entry) in &self.entries {
-            hasher.update(key.kind.name().as_bytes());
-            hasher.update(key.uid.as_bytes());
-            hasher.update(&entry.hash);
+        for ((kind, number), shard) in &self.shards {
+            hasher.update(kind.name().as_bytes());
+            hasher.update(&[*number]);
+            hasher.update(&shard.hash());
         }
         truncated(hasher.finalize())
+    }
+
+    /// Resources that are not the same in both worlds.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> BTreeSet<Key> {
+        let mut places: BTreeSet<(Kind, u8)> = self.shards.keys().chain(other.shards.keys()).copied().collect();
+        places.retain(|place| match (self.shards.get(place), other.shards.get(place)) {
+            (Some(one), Some(other)) => !Arc::ptr_eq(one, other) && one.hash() != other.hash(),
+            _ => true,
+        });
+        let mut keys = BTreeSet::new();
+        for (kind, number) in places {
+            for (from, to) in [(self, other), (other, self)] {
+                let entries = from.of_shard(kind, number).map(|entry| (entry.key(), entry));
+                keys.extend(entries.filter(|(key, entry)| to.get(key) != Some(entry)).map(|(key, _)| key));
+            }
+        }
+        keys
     }
 
     /// The world after a delta; this one is not changed.
     #[must_use]
     pub fn apply(&self, delta: &Delta) -> Self {
+        let puts = delta.puts.iter().filter_map(|resource| Entry::new(Arc::clone(resource)));
+        self.change(delta.revision, &delta.replace, puts, &delta.removes)
+    }
+
+    /// The world after a change: shards that are sent whole, what is put, what is taken away.
+    #[must_use]
+    pub fn change(&self, revision: u64, replace: &[(Kind, u8)], puts: impl IntoIterator<Item = Entry>, removes: &[Key]) -> Self {
         let mut next = self.clone();
-        next.revision = delta.revision;
-        if !delta.replace.is_empty() {
-            next.entries.retain(|key, _| !delta.replace.contains(&(key.kind, key.shard())));
+        next.revision = revision;
+        for place in replace {
+            if let Some(shard) = next.shards.remove(place) {
+                next.count -= shard.entries().len();
+            }
         }
-        for resource in &delta.puts {
-            next.put(Arc::clone(resource));
-        }
-        for key in &delta.removes {
+        next.extend(puts);
+        for key in removes {
             next.remove(key);
         }
         next
     }
+}
+
+fn shard_of(uid: &str) -> u8 {
+    blake3::hash(uid.as_bytes()).as_bytes()[0]
 }
 
 fn truncated(hash: blake3::Hash) -> Hash {

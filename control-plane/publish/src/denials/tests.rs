@@ -7,7 +7,7 @@ use crate::sample::{api_key, key, org};
 
 fn step(denials: &mut Denials, revision: u64, before: &[Arc<Resource>], after: &[Arc<Resource>]) -> bool {
     let (before, after) = (World::new(revision - 1, before.to_vec()), World::new(revision, after.to_vec()));
-    let changed = before.iter().chain(after.iter()).map(|(key, _)| key.clone()).collect();
+    let changed = before.iter().chain(after.iter()).map(|(_, entry)| entry.key()).collect();
     denials.follow(&before, &after, &changed)
 }
 

@@ -13,8 +13,8 @@ fn compiler(world: &World) -> Compiled {
 /// A compiler that panics while a resource of this name and generation is in the world.
 fn poisoned(name: &'static str, generation: u64) -> impl Fn(&World) -> Compiled {
     move |world| {
-        let hit = world.iter().any(|(_, entry)| {
-            let metadata = metadata(&entry.resource);
+        let hit = world.resources().any(|resource| {
+            let metadata = metadata(&resource);
             metadata.name == name && metadata.generation == generation
         });
         assert!(!hit, "poison in {name}");
@@ -214,7 +214,7 @@ fn a_guardrail_that_makes_the_compiler_panic_denies_its_scope_too() {
         for others in [0, 1, MAX_SUSPECTS + 1] {
             let orgs = (0..others).map(|number| org(&format!("o{number}"), "new"));
             let desired = bounded(2, Some(guardrail(2, "1", on_error)));
-            let all: Vec<_> = desired.iter().map(|(_, entry)| Arc::clone(&entry.resource)).chain(orgs).collect();
+            let all: Vec<_> = desired.resources().chain(orgs).collect();
             let poison = |world: &World| {
                 let hit = world
                     .of_kind(Kind::Guardrail)

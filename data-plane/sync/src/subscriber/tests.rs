@@ -30,7 +30,7 @@ pub fn whole(nonce: u64, world: &World) -> Vec<connect_response::Message> {
     let revision = world.revision();
     let replace =
         Kind::ALL.iter().flat_map(|kind| (0..256).map(|shard| ShardHash { kind: kind.name().to_owned(), shard, hash: Vec::new().into() }));
-    let puts = world.iter().map(|(_, entry)| Message::Put(Put { nonce, resource: Some(Resource::clone(&entry.resource)) }));
+    let puts = world.iter().map(|(_, entry)| Message::Put(Put { nonce, resource: Some(Arc::unwrap_or_clone(entry.resource())) }));
     let commit = Message::Commit(Commit { nonce, revision, root_hash: world.root_hash().to_vec().into() });
     [Message::Begin(Begin { nonce, revision, replace: replace.collect() })].into_iter().chain(puts).chain([commit]).collect()
 }

@@ -1,12 +1,9 @@
 use std::{collections::BTreeMap, fs};
 
 use waybill_model::{resource::Kind, world::World};
-use waybill_proto::{
-    model::v1::Resource,
-    sync::v1::{
-        Advice, Begin, Commit, Deny, EndpointCounts, EndpointHealth, HealthCounts, Put, Report, ShardHash, SpoolReport, connect_request,
-        connect_response::Message,
-    },
+use waybill_proto::sync::v1::{
+    Advice, Begin, Commit, Deny, EndpointCounts, EndpointHealth, HealthCounts, Put, Report, ShardHash, SpoolReport, connect_request,
+    connect_response::Message,
 };
 
 use super::*;
@@ -59,7 +56,7 @@ impl Plane {
         };
         self.say(Message::Begin(Begin { nonce, revision, replace: Kind::ALL.iter().flat_map(all).collect() })).await;
         for (_, entry) in world.iter() {
-            self.say(Message::Put(Put { nonce, resource: Some(Resource::clone(&entry.resource)) })).await;
+            self.say(Message::Put(Put { nonce, resource: Some(Arc::unwrap_or_clone(entry.resource())) })).await;
         }
         self.say(Message::Commit(Commit { nonce, revision, root_hash: world.root_hash().to_vec().into() })).await;
         loop {

@@ -13,25 +13,26 @@ use crate::{
 };
 
 /// All Guardrails of a world by their scopes.
-#[derive(Default)]
-pub(super) struct Scopes<'a> {
+#[derive(Debug, Default)]
+pub(crate) struct Scopes {
     /// `None` = it cannot be kept.
-    guardrails: Vec<(&'a str, Option<Arc<Guardrail>>)>,
-    of_workspace: HashMap<&'a str, Vec<usize>>,
-    of_member: HashMap<&'a str, Vec<usize>>,
-    of_key: HashMap<&'a str, Vec<usize>>,
-    /// What holds for a set of Guardrails.
+    guardrails: Vec<(Box<str>, Option<Arc<Guardrail>>)>,
+    of_workspace: HashMap<Box<str>, Vec<usize>>,
+    of_member: HashMap<Box<str>, Vec<usize>>,
+    of_key: HashMap<Box<str>, Vec<usize>>,
+    /// What holds for the sets of Guardrails that keys have.
     bounds: HashMap<Box<[usize]>, Arc<Bounds>>,
+    none: Arc<Bounds>,
 }
 
-impl<'a> Scopes<'a> {
+impl Scopes {
     /// Compiles all Guardrails of the world. One that cannot be compiled keeps its scope, and closes it.
-    pub(super) fn of(world: &'a World, faults: &mut Faults) -> Self {
+    pub(super) fn of(world: &World, faults: &mut Faults) -> Self {
         let mut scopes = Self::default();
         let mut all: Vec<_> = world.of_kind(Kind::Guardrail).collect();
-        all.sort_unstable_by_key(|resource| metadata(resource).name.as_str());
+        all.sort_unstable_by(|one, other| metadata(one).name.cmp(&metadata(other).name));
         let mut usable = 0;
-        for resource in all {
+        for resource in &all {
             let (name, Some(Spec::Guardrail(spec))) = (metadata(resource).name.as_str(), &resource.spec) else { continue };
             let compiled = if is_closed(resource) { None } else { guardrail(name, usable, spec, resource, faults) };
             usable += u32::from(compiled.is_some());
@@ -40,13 +41,13 @@ impl<'a> Scopes<'a> {
         scopes
     }
 
-    fn add(&mut self, name: &'a str, spec: &'a wire::Guardrail, compiled: Option<Arc<Guardrail>>) {
+    fn add(&mut self, name: &str, spec: &wire::Guardrail, compiled: Option<Arc<Guardrail>>) {
         let place = self.guardrails.len();
-        self.guardrails.push((name, compiled));
+        self.guardrails.push((name.into(), compiled));
         let scopes = [(&mut self.of_workspace, &spec.workspaces), (&mut self.of_member, &spec.members), (&mut self.of_key, &spec.api_keys)];
         for (scope, names) in scopes {
             for name in names {
-                scope.entry(name.as_str()).or_default().push(place);
+                scope.entry(name.as_str().into()).or_default().push(place);
             }
         }
     }
@@ -56,21 +57,35 @@ impl<'a> Scopes<'a> {
         self.guardrails.iter().filter_map(|(_, guardrail)| guardrail.clone()).collect()
     }
 
+    /// There is a key of this name, in this workspace, of this member.
+    pub(super) fn remember(&mut self, name: &str, workspace: &str, member: &str) {
+        let places = self.places(name, workspace, member);
+        if !places.is_empty() && !self.bounds.contains_key(&places[..]) {
+            let bounds = Arc::new(self.together(&places));
+            self.bounds.insert(places.into(), bounds);
+        }
+    }
+
     /// What holds for a key.
-    pub(super) fn bounds(&mut self, name: &str, spec: &wire::ApiKey) -> Arc<Bounds> {
+    pub(crate) fn bounds(&self, name: &str, workspace: &str, member: &str) -> Arc<Bounds> {
+        let places = self.places(name, workspace, member);
+        if places.is_empty() {
+            return Arc::clone(&self.none);
+        }
+        self.bounds.get(&places[..]).map_or_else(|| Arc::new(self.together(&places)), Arc::clone)
+    }
+
+    fn places(&self, name: &str, workspace: &str, member: &str) -> Vec<usize> {
+        if self.guardrails.is_empty() {
+            return Vec::new();
+        }
         // A key without a member is in the scope of no member, also not of one without a name.
-        let member = Some(spec.member.as_str()).filter(|member| !member.is_empty());
-        let scopes =
-            [self.of_workspace.get(spec.workspace.as_str()), member.and_then(|member| self.of_member.get(member)), self.of_key.get(name)];
+        let member = Some(member).filter(|member| !member.is_empty());
+        let scopes = [self.of_workspace.get(workspace), member.and_then(|member| self.of_member.get(member)), self.of_key.get(name)];
         let mut places: Vec<usize> = scopes.into_iter().flatten().flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
-        if let Some(bounds) = self.bounds.get(&places[..]) {
-            return Arc::clone(bounds);
-        }
-        let bounds = Arc::new(self.together(&places));
-        self.bounds.insert(places.into(), Arc::clone(&bounds));
-        bounds
+        places
     }
 
     fn together(&self, places: &[usize]) -> Bounds {
@@ -79,7 +94,7 @@ impl<'a> Scopes<'a> {
         for (name, guardrail) in places.iter().filter_map(|place| self.guardrails.get(*place)) {
             match guardrail {
                 Some(guardrail) => guardrails.push(Arc::clone(guardrail)),
-                None => bounds.unusable = bounds.unusable.or_else(|| Some((*name).into())),
+                None => bounds.unusable = bounds.unusable.or_else(|| Some(name.clone())),
             }
         }
         bounds.guardrails = guardrails.into();

@@ -83,8 +83,7 @@ fn a_model_is_found_by_its_names_and_by_its_providers_own() {
         let metadata = Metadata { name: name.to_owned(), uid: name.to_owned(), generation: 1, ..Metadata::default() };
         Arc::new(Resource { metadata: Some(metadata), spec: Some(spec) })
     };
-    let mut resources: Vec<_> =
-        world("openai", None, SecretHeader::Unspecified, &[]).iter().map(|(_, entry)| Arc::clone(&entry.resource)).collect();
+    let mut resources: Vec<_> = world("openai", None, SecretHeader::Unspecified, &[]).resources().collect();
     for (model, own) in [
         ("a/x-4.5", "x-4-5"),
         ("b/x-4.5", "host/x-4-5"),
@@ -208,8 +207,8 @@ fn keys_with_the_same_guardrails_share_their_bounds() {
     let mut resources = keys();
     resources.push(named("guardrail", "g", Spec::Guardrail(Guardrail { workspaces: texts(&["w"]), ..Guardrail::default() })));
     let compiled = compile(&World::new(1, resources), &secrets);
-    let bounds = |number: u8| &compiled.snapshot.key(&[number; 16]).expect("a key").bounds;
-    assert!(Arc::ptr_eq(bounds(1), bounds(2)) && !Arc::ptr_eq(bounds(1), bounds(3)));
+    let bounds = |number: u8| compiled.snapshot.key(&[number; 16]).expect("a key").bounds.clone();
+    assert!(Arc::ptr_eq(&bounds(1), &bounds(2)) && !Arc::ptr_eq(&bounds(1), &bounds(3)));
 }
 
 #[test]
