@@ -53,7 +53,7 @@ mod usage;
 
 pub use adopt::{Held, Outcome, Panicked, adopt};
 pub use advised::Advised;
-pub use backoff::pause_ms;
+pub use backoff::Obstacle;
 pub use current::Current;
 pub use folder::FolderError;
 pub use outgoing::Outgoing;

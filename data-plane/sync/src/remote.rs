@@ -17,6 +17,7 @@ use waybill_peer::{PeerClient, chain, retry::retry_of};
 use waybill_proto::sync::v1::{ConnectRequest, ConnectResponse, sync_service_client::SyncServiceClient};
 
 use crate::{
+    backoff::Obstacle,
     sync::{Stream, Unreached},
     usage::UsageClient,
 };
@@ -54,11 +55,11 @@ impl Remote {
     /// # Errors
     /// None can be reached, or those that were refuse; says why each.
     pub async fn connect(&self) -> Result<Stream, Unreached> {
-        let mut failed = Unreached { reason: String::new(), after: None, refused: false };
+        let mut failed = Unreached::away(String::new());
         for address in self.replicas(&mut failed).await {
             let opened = match self.client.channel(&address).await {
                 Ok(channel) => self.open(channel).await,
-                Err(error) => Err(Unreached { reason: chain(&error), after: None, refused: false }),
+                Err(error) => Err(Unreached::away(chain(&error))),
             };
             match opened {
                 Ok(stream) => return Ok(stream),
@@ -83,14 +84,14 @@ impl Remote {
         if let Some(channel) = known {
             return Ok(channel);
         }
-        let mut failed = Unreached { reason: String::new(), after: None, refused: false };
+        let mut failed = Unreached::away(String::new());
         for address in self.replicas(&mut failed).await {
             match self.client.channel(&address).await {
                 Ok(channel) => {
                     self.keep(Some(channel.clone()));
                     return Ok(channel);
                 }
-                Err(error) => failed.add(&address, Unreached { reason: chain(&error), after: None, refused: false }),
+                Err(error) => failed.add(&address, Unreached::away(chain(&error))),
             }
         }
         Err(failed)
@@ -120,10 +121,8 @@ impl Remote {
         for address in &*self.addresses {
             match timeout(LOOK_UP, lookup_host(address)).await {
                 Ok(Ok(addresses)) => found.extend(addresses),
-                Ok(Err(error)) => failed.add(address, Unreached { reason: error.to_string(), after: None, refused: false }),
-                Err(_) => {
-                    failed.add(address, Unreached { reason: "its name was not resolved in time".to_owned(), after: None, refused: false })
-                }
+                Ok(Err(error)) => failed.add(address, Unreached::away(error.to_string())),
+                Err(_) => failed.add(address, Unreached::away("its name was not resolved in time".to_owned())),
             }
         }
         found.sort_unstable();
@@ -138,16 +137,21 @@ impl Remote {
 }
 
 impl Unreached {
+    const fn away(reason: String) -> Self {
+        Self { reason, after: None, obstacle: Obstacle::Away }
+    }
+
     fn of(status: &Status) -> Self {
         let refused = matches!(status.code(), Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument);
-        Self { reason: status.message().to_owned(), after: retry_of(status), refused }
+        let obstacle = if refused { Obstacle::Refused } else { Obstacle::Failed };
+        Self { reason: status.message().to_owned(), after: retry_of(status), obstacle }
     }
 
     fn add(&mut self, address: &str, other: Self) {
         let separator = if self.reason.is_empty() { "" } else { "; " };
         self.reason = format!("{}{separator}{address}: {}", self.reason, other.reason);
         self.after = self.after.max(other.after);
-        self.refused |= other.refused;
+        self.obstacle = self.obstacle.max(other.obstacle);
     }
 }
 

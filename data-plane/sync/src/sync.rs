@@ -20,7 +20,7 @@ use crate::{
     Current, Identity, Lost, Outgoing,
     adopt::{Held, Outcome, Panicked, adopt},
     advised::Advised,
-    backoff::pause_ms,
+    backoff::{Backoff, Obstacle},
     folder::{Folder, FolderError, Unusable},
     guard::{Generation, PROVEN_MS},
     keeper::{Keeper, Written, unix_ms, write_mark},
@@ -30,9 +30,6 @@ use crate::{
 
 /// Resolves references to secrets in this process.
 pub type Secrets = Arc<dyn Fn(&SecretRef) -> Option<Secret> + Send + std::marker::Sync>;
-
-/// No longer than this is a control plane left alone because it asks for it.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 type Requests = mpsc::Sender<ConnectRequest>;
 type Responses = mpsc::Receiver<ConnectResponse>;
@@ -56,8 +53,8 @@ pub struct Unreached {
     pub reason: String,
     /// The control plane asks to be left alone for this long.
     pub after: Option<Duration>,
-    /// It does not want this proxy as it is: somebody has to mend that.
-    pub refused: bool,
+    /// What stands in the way.
+    pub obstacle: Obstacle,
 }
 
 /// A proxy's end of the configuration.
@@ -168,22 +165,23 @@ impl Sync {
         C: FnMut() -> F,
         F: Future<Output = Result<Stream, Unreached>>,
     {
-        let mut failed = 0;
+        let mut backoff = Backoff::default();
         loop {
             let opened = Instant::now();
             let unreached = match self.connecting(connect()).await {
                 Ok(Stream { requests, responses, ended }) => {
                     let lost = self.run(requests, responses).await;
                     let told = ended.filter(|_| lost == Lost::Closed).and_then(|mut ended| ended.try_recv().ok());
-                    told.unwrap_or_else(|| Unreached { reason: lost.to_string(), after: None, refused: false })
+                    told.unwrap_or_else(|| Unreached { reason: lost.to_string(), after: None, obstacle: Obstacle::Failed })
                 }
                 Err(unreached) => unreached,
             };
-            let lived = opened.elapsed() > Duration::from_millis(2 * HEARTBEAT_MS);
-            failed = if lived { 0 } else { failed + 1 };
-            let pause = pause(failed, unreached.after);
+            if opened.elapsed() > Duration::from_millis(2 * HEARTBEAT_MS) {
+                backoff.lasted();
+            }
+            let pause = backoff.pause(unreached.obstacle, unreached.after, random());
             let pause_ms = pause.as_millis();
-            if unreached.refused {
+            if unreached.obstacle == Obstacle::Refused {
                 tracing::error!(reason = %unreached, pause_ms, "the control plane refuses this proxy; serving what is held");
             } else {
                 tracing::info!(reason = %unreached, pause_ms, "no stream to the control plane; serving what is held");
@@ -344,14 +342,6 @@ async fn sleep_until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-/// The pause before the next attempt. Who was asked to wait does so, and some more of its own choice, so that not all come back at once.
-fn pause(failed: u32, asked: Option<Duration>) -> Duration {
-    let own = Duration::from_millis(pause_ms(failed, random()));
-    let asked = asked.map(|asked| asked.min(LONGEST_ASKED)).unwrap_or_default();
-    let more = u64::try_from(asked.as_millis()).unwrap_or(0).checked_add(1).map_or(0, |bound| random() % bound);
-    own.max(asked + Duration::from_millis(more))
 }
 
 /// Uniform over all of `u64`. A system without randomness gets no jitter, which is no reason to stop.
