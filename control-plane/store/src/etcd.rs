@@ -22,7 +22,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -83,9 +84,44 @@ impl Etcd {
         Ok(())
     }
 
+    /// Looks for other certificates again and again from now on, until the last clone of the store is gone, and takes them as
+    /// [`Etcd::use_tls`] does. What cannot be read or used is said in the log once, and all stays as it was. `now` is what is in use.
+    pub fn follow_tls<F>(&self, now: EtcdTls, every: Duration, read: F)
+    where
+        F: Fn() -> Result<EtcdTls, String> + Send + 'static,
+    {
+        tokio::spawn(follow_tls(Arc::downgrade(&self.inner), now, every, read));
+    }
+
     /// How each server does, by its address: for readiness, metrics and operators.
     pub fn servers(&self) -> Vec<(String, EtcdCondition)> {
         self.inner.cluster.endpoints.iter().map(|endpoint| (endpoint.address.clone(), endpoint.condition.borrow().clone())).collect()
+    }
+}
+
+async fn follow_tls(inner: Weak<Inner>, mut now: EtcdTls, every: Duration, read: impl Fn() -> Result<EtcdTls, String> + Send) {
+    let mut said = None;
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let outcome = match read() {
+            Ok(found) if found == now => Ok(()),
+            Ok(found) => {
+                let taken = Etcd { inner }.use_tls(&found).await.map_err(|error| error.to_string());
+                taken.map(|()| {
+                    tracing::info!("new certificates towards etcd are in force");
+                    now = found;
+                })
+            }
+            Err(error) => Err(error),
+        };
+        let error = outcome.err();
+        if error != said
+            && let Some(error) = &error
+        {
+            tracing::error!(error, "new certificates towards etcd are of no use; the old ones stay in force");
+        }
+        said = error;
     }
 }
 

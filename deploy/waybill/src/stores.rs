@@ -17,6 +17,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often the files of the certificates towards etcd are looked at.
+#[cfg(feature = "cluster")]
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Opens the store, for the role that leads its jobs.
 pub async fn open_store(url: &StoreUrl, etcd: &Etcd) -> Result<Arc<dyn Store>> {
     let store: Result<Arc<dyn Store>> = match url {
@@ -89,20 +93,9 @@ async fn etcd_store(_: &[String], _: bool, _: &Etcd) -> Result<Arc<dyn Store>> {
 
 #[cfg(feature = "cluster")]
 async fn etcd_store(hosts: &[String], tls: bool, etcd: &Etcd) -> Result<Arc<dyn Store>> {
-    use waybill_store::{EtcdSettings, EtcdTiming, EtcdTls, EtcdUser};
+    use waybill_store::{EtcdSettings, EtcdTiming, EtcdUser};
 
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
-    let tls = match &etcd.ca_file {
-        Some(ca) if tls => {
-            let identity = match (&etcd.cert_file, &etcd.key_file) {
-                (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-                _ => None,
-            };
-            Some(EtcdTls { ca: read(ca)?, identity, server_name: etcd.server_name.clone() })
-        }
-        None if tls => anyhow::bail!("etcds:// wants the authority that signed etcd's certificates: give --etcd-ca-file (etcd.caFile)"),
-        _ => None,
-    };
+    let tls = if tls { Some(etcd_tls(etcd)?) } else { None };
     let user = match (&etcd.username, &etcd.password_file) {
         (Some(name), Some(file)) => {
             let password = crate::secrets::read_line(file, "password of etcd", "It holds the password of etcd.username.")?;
@@ -110,8 +103,27 @@ async fn etcd_store(hosts: &[String], tls: bool, etcd: &Etcd) -> Result<Arc<dyn 
         }
         _ => None,
     };
-    let settings = EtcdSettings { endpoints: hosts.to_vec(), tls, user, timing: EtcdTiming::default() };
-    Ok(Arc::new(waybill_store::Etcd::connect(settings).await?))
+    let settings = EtcdSettings { endpoints: hosts.to_vec(), tls: tls.clone(), user, timing: EtcdTiming::default() };
+    let store = waybill_store::Etcd::connect(settings).await?;
+    if let Some(tls) = tls {
+        let etcd = etcd.clone();
+        store.follow_tls(tls, LOOK, move || etcd_tls(&etcd).map_err(|error| format!("{error:#}")));
+    }
+    Ok(Arc::new(store))
+}
+
+/// The certificates towards etcd, as their files are now.
+#[cfg(feature = "cluster")]
+fn etcd_tls(etcd: &Etcd) -> Result<waybill_store::EtcdTls> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let Some(ca) = &etcd.ca_file else {
+        anyhow::bail!("etcds:// wants the authority that signed etcd's certificates: give --etcd-ca-file (etcd.caFile)")
+    };
+    let identity = match (&etcd.cert_file, &etcd.key_file) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        _ => None,
+    };
+    Ok(waybill_store::EtcdTls { ca: read(ca)?, identity, server_name: etcd.server_name.clone() })
 }
 
 #[cfg(not(feature = "cluster"))]

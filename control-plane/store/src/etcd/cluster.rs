@@ -3,7 +3,10 @@
 //! A call goes to one server that does well, and to the next when that one did nothing. What may
 //! have been done is asked for again only if doing it twice is impossible or harmless. While no
 //! server has answered for longer than a call may take, calls make one round and fail at once.
+//! An election is waited out. Where most servers do not even take a connection there is none to
+//! wait for, and a call fails sooner; at once, if every server was known to do ill before it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::endpoint::{Endpoint, EtcdCondition};
-use super::failure::{Failure, Reason, judge};
+use super::failure::{Failure, Reason, broke_off, judge};
 use super::settings::{EtcdSettings, EtcdTiming};
 use super::wire;
 use crate::{Error, Position, keys};
@@ -24,6 +27,9 @@ const ROUND_PAUSE: Duration = Duration::from_millis(50);
 /// So many looks in a row must have failed for want of time before a server counts as ill. One
 /// can fail because we ourselves had no time.
 const SLOW_LOOKS: u32 = 2;
+
+/// How long a call waits for servers of which most take no connection: a restart of a single one.
+pub(super) const WITHOUT_MOST: Duration = Duration::from_secs(2);
 
 /// All servers.
 pub(super) struct Cluster {
@@ -45,6 +51,9 @@ pub(super) enum Repeat {
     /// Only when it is certain that nothing was done.
     Never,
 }
+
+/// Why servers did not do it, by their places.
+type Reasons = BTreeMap<usize, Reason>;
 
 /// What a call came to.
 pub(super) struct Answered<T> {
@@ -85,29 +94,32 @@ impl Cluster {
         A: Fn(Arc<Endpoint>) -> F + Send + Sync,
         F: Future<Output = Result<T, etcd_client::Error>> + Send,
     {
-        let deadline = Instant::now() + self.timing.call;
+        let began = Instant::now();
+        let mut deadline = began + self.timing.call;
         let mut repeated = false;
+        let all_ill = self.endpoints.iter().all(|endpoint| endpoint.is_ill());
+        // The newest of each server, by its place.
+        let mut reasons = BTreeMap::new();
         loop {
-            let mut reasons = Vec::new();
             for index in self.order() {
                 let endpoint = &self.endpoints[index];
                 let until = match repeat {
                     Repeat::Freely => deadline.min(Instant::now() + attempt),
                     Repeat::Never => deadline,
                 };
-                let failure = match timeout_at(until, ask(Arc::clone(endpoint))).await {
+                let (failure, broke_off) = match timeout_at(until, ask(Arc::clone(endpoint))).await {
                     Ok(Ok(value)) => {
                         self.answered(index);
                         return Ok(Answered { value, repeated });
                     }
-                    Ok(Err(error)) => judge(&error),
-                    Err(_) => Failure::Unknown("it did not answer in time".to_owned()),
+                    Ok(Err(error)) => (judge(&error), broke_off(&error)),
+                    Err(_) => (Failure::Unknown("it did not answer in time".to_owned()), false),
                 };
                 let reason = match failure {
                     Failure::NotDone(reason) => reason,
                     Failure::Unknown(what) if repeat == Repeat::Freely => {
                         repeated = true;
-                        Reason::Away(what)
+                        if broke_off { Reason::Unreached(what) } else { Reason::Away(what) }
                     }
                     Failure::Unknown(what) => {
                         self.prefer_another(index);
@@ -123,17 +135,20 @@ impl Cluster {
                     endpoint.forget_login();
                 }
                 self.prefer_another(index);
-                reasons.push((endpoint.address.clone(), reason));
+                reasons.insert(index, reason);
+                if self.most_unreached(&reasons) {
+                    deadline = deadline.min(began + if all_ill { Duration::ZERO } else { WITHOUT_MOST });
+                }
                 if Instant::now() >= deadline {
                     break;
                 }
             }
-            let away_for = self.away();
-            if away_for >= self.timing.call
+            let patience = if self.most_unreached(&reasons) { WITHOUT_MOST.min(self.timing.call) } else { self.timing.call };
+            if self.away() >= patience
                 || Instant::now() + ROUND_PAUSE >= deadline
-                || reasons.iter().all(|(_, reason)| matches!(reason, Reason::Tls(_)))
+                || reasons.values().all(|reason| matches!(reason, Reason::Tls(_)))
             {
-                return Err(summary(doing, &reasons, repeated));
+                return Err(self.summary(doing, &reasons, repeated));
             }
             sleep(ROUND_PAUSE).await;
         }
@@ -146,6 +161,31 @@ impl Cluster {
         let mut order: Vec<usize> = (0..count).map(|step| (first + step) % count).collect();
         order.sort_by_key(|index| self.endpoints[*index].is_ill());
         order
+    }
+
+    /// Most servers have no connection to us: without them the others can do nothing.
+    fn most_unreached(&self, reasons: &Reasons) -> bool {
+        let unreached = reasons.values().filter(|reason| matches!(reason, Reason::Unreached(_))).count();
+        unreached > self.endpoints.len() / 2
+    }
+
+    /// What to say when no server did it.
+    fn summary(&self, doing: &str, reasons: &Reasons, repeated: bool) -> Failure {
+        let address = |index: &usize| self.endpoints.get(*index).map_or("", |endpoint| endpoint.address.as_str());
+        let listed: Vec<String> = reasons.iter().map(|(index, reason)| format!("{}: {reason}", address(index))).collect();
+        let listed = listed.join("; ");
+        if !repeated && reasons.values().all(|reason| matches!(reason, Reason::Tls(_))) {
+            return Failure::Final(Error::Refused { what: format!("no etcd server could be spoken to by TLS: {listed}") });
+        }
+        let headline = if reasons.values().any(|reason| *reason == Reason::NoLeader) {
+            "etcd has no leader: more than half of its servers have to run and to reach each other"
+        } else if self.most_unreached(reasons) {
+            "etcd cannot be reached: more than half of its servers have to run"
+        } else {
+            "no etcd server did it"
+        };
+        let what = format!("{doing}: {headline} ({listed})");
+        if repeated { Failure::Unknown(what) } else { Failure::Final(Error::Unavailable { what }) }
     }
 
     fn answered(&self, index: usize) {
@@ -211,20 +251,4 @@ impl Cluster {
         };
         endpoint.note(EtcdCondition::Ill { why });
     }
-}
-
-/// What to say when no server did it.
-fn summary(doing: &str, reasons: &[(String, Reason)], repeated: bool) -> Failure {
-    let listed: Vec<String> = reasons.iter().map(|(address, reason)| format!("{address}: {reason}")).collect();
-    let listed = listed.join("; ");
-    if !repeated && reasons.iter().all(|(_, reason)| matches!(reason, Reason::Tls(_))) {
-        return Failure::Final(Error::Refused { what: format!("no etcd server could be spoken to by TLS: {listed}") });
-    }
-    let headline = if reasons.iter().any(|(_, reason)| *reason == Reason::NoLeader) {
-        "etcd has no leader: more than half of its servers have to run and to reach each other"
-    } else {
-        "no etcd server did it"
-    };
-    let what = format!("{doing}: {headline} ({listed})");
-    if repeated { Failure::Unknown(what) } else { Failure::Final(Error::Unavailable { what }) }
 }

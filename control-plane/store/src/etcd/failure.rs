@@ -33,7 +33,9 @@ pub(super) enum Reason {
     NoLeader,
     /// We have to log in anew.
     Login(String),
-    /// The server could not be reached, or is too busy.
+    /// No connection came about, or it broke off.
+    Unreached(String),
+    /// The server gave no answer, or is too busy.
     Away(String),
 }
 
@@ -41,7 +43,7 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoLeader => f.write_str("it knows of no leader"),
-            Self::Tls(what) | Self::Login(what) | Self::Away(what) => f.write_str(what),
+            Self::Tls(what) | Self::Login(what) | Self::Unreached(what) | Self::Away(what) => f.write_str(what),
         }
     }
 }
@@ -118,6 +120,11 @@ pub(super) fn judge(error: &etcd_client::Error) -> Failure {
     }
 }
 
+/// Whether the connection is to blame and not the server's own word: a status that a server sends has nothing behind it.
+pub(super) fn broke_off(error: &etcd_client::Error) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status) if status.source().is_some())
+}
+
 fn judge_status(status: &Status) -> Failure {
     let told = chain(status);
     if let Some((_, hint)) = TLS.iter().find(|(part, _)| told.contains(part)) {
@@ -130,7 +137,7 @@ fn judge_status(status: &Status) -> Failure {
         } else {
             told
         };
-        return Failure::NotDone(Reason::Away(told));
+        return Failure::NotDone(Reason::Unreached(told));
     }
     if let Some(failure) = said(status.message()) {
         return failure;

@@ -24,7 +24,7 @@ pub struct EtcdSettings {
 }
 
 /// What TLS needs, as PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EtcdTls {
     /// The authority that signed the servers' certificates.
     pub ca: Vec<u8>,

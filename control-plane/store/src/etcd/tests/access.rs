@@ -1,6 +1,6 @@
 //! Who is let in, who is not and is told why, and who is forgotten.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
@@ -154,6 +154,46 @@ async fn certificates_are_exchanged_while_it_runs_and_a_bad_one_changes_nothing(
     while seen < 3 {
         let update = tokio::time::timeout(Duration::from_secs(30), watch.next()).await.expect("in time").expect("an update");
         seen += usize::from(matches!(update.expect("the watch lives on"), Update::Batch(_)));
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_followed_and_what_is_of_no_use_is_not_taken() {
+    let Some(program) = program() else { return };
+    let servers = Servers::start(program, 1, Some(Authority::new("ours")), &[FAST]);
+    let settings = servers.settings();
+    let good = settings.tls.clone().expect("certificates");
+    let store = connect(settings).await;
+    store.commit(put(keys::head(), "0")).await.expect("a commit");
+    let (ours, theirs) = (servers.authority(), Authority::new("theirs"));
+    let files = Arc::new(Mutex::new(Ok(good.clone())));
+    let lying = Arc::clone(&files);
+    store.follow_tls(good, Duration::from_millis(20), move || lying.lock().expect("a lock").clone());
+    // What lies there, and whether calls do well a while later. Another authority's are taken, which shows that anything is.
+    let rows = [
+        (Err("the file is gone".to_owned()), true),
+        (Ok(ours.tls(Some((b"no PEM".to_vec(), b"no PEM".to_vec())))), true),
+        (Ok(theirs.tls(None)), false),
+        (Ok(ours.tls(Some(ours.signs("root", &[])))), true),
+    ];
+    for (number, (found, well)) in rows.into_iter().enumerate() {
+        *files.lock().expect("a lock") = found;
+        if number < 2 {
+            // Nothing is to happen, so it is waited for.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let begun = std::time::Instant::now();
+        while store.get(&keys::head()).await.is_ok() != well {
+            assert!(begun.elapsed() < Duration::from_secs(20), "row {number}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    // The last clone ends it.
+    drop(store);
+    let begun = std::time::Instant::now();
+    while Arc::strong_count(&files) > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

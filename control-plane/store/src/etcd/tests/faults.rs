@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions};
 use tokio_stream::StreamExt;
 
+use super::super::cluster::WITHOUT_MOST;
 use super::servers::{FAST, Servers, program};
 use super::{connect, put};
 use crate::{Compare, Entry, Error, Etcd, EtcdCondition, Event, Operation, Position, Store, Transaction, Update, keys};
@@ -168,24 +169,34 @@ async fn without_a_quorum_calls_fail_by_name_and_quickly_and_go_on_afterwards() 
     let Some(program) = program() else { return };
     let mut servers = Servers::start(program, 3, None, &[FAST]);
     let settings = servers.settings();
-    let call = settings.timing.call;
+    let attempt = settings.timing.attempt;
     let store = connect(settings).await;
     store.commit(put(keys::head(), "0")).await.expect("a commit");
+    let step = step(&counter(&store).await);
     servers.kill(0);
     servers.kill(1);
-    tokio::time::sleep(call).await;
-    for round in 0..3 {
+    let refused = async || {
         let begun = Instant::now();
-        for refused in [store.commit(put(keys::head(), "1")).await.map(drop), store.get(&keys::head()).await.map(drop)] {
+        for refused in [store.commit(step.clone()).await.map(drop), store.get(&keys::head()).await.map(drop)] {
             let error = refused.expect_err("a refusal");
-            assert!(matches!(&error, Error::Unavailable { what } if what.contains("no leader")), "{error}");
+            assert!(matches!(&error, Error::Unavailable { what } if what.contains("more than half of its servers")), "{error}");
         }
-        // Two calls: within their deadline when it is new, at once when it is known.
-        let patience = if round == 0 { call * 3 } else { call };
-        assert!(begun.elapsed() < patience, "round {round}: {:?}", begun.elapsed());
+        begun.elapsed()
+    };
+    // One call finds it out, and the next one knows.
+    let first = refused().await;
+    assert!(first < WITHOUT_MOST + 2 * attempt, "{first:?}");
+    let is_ill = |(_, condition): &(String, EtcdCondition)| matches!(condition, EtcdCondition::Ill { .. });
+    let known = Instant::now();
+    while !store.servers().iter().all(is_ill) {
+        assert!(known.elapsed() < SOON, "{:?}", store.servers());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let ill = store.servers().iter().filter(|(_, condition)| matches!(condition, EtcdCondition::Ill { .. })).count();
-    assert_eq!(ill, 3, "{:?}", store.servers());
+    // Once it is known, at once.
+    for round in 0..3 {
+        let took = refused().await;
+        assert!(took < attempt / 2, "round {round}: {took:?}");
+    }
     servers.run(0);
     count_on(&store, 20).await;
 }
