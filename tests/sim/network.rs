@@ -10,7 +10,7 @@ use waybill_model::resource::Kind;
 use waybill_peer::{PeerClient, PeerServer, Role};
 use waybill_proto::{
     model::v1::{Metadata, Org, Resource, resource::Spec},
-    sync::v1::{Advice, EndpointCounts, EndpointHealth, HealthCounts, SpoolReport},
+    sync::v1::{Advice, EndpointCounts, EndpointHealth, HealthCounts, PepperPrint, SpoolReport},
     usage::v1::{GenerationRequest, GenerationResponse, IngestRequest, IngestResponse, KeyScope, SpentRequest, SpentResponse, Spooled},
 };
 use waybill_publish::{
@@ -18,7 +18,7 @@ use waybill_publish::{
     usage::{Answer, Unanswered},
 };
 use waybill_store::{MonotonicClock, Operation, Sqlite, Store, Transaction, keys};
-use waybill_sync::{Current, Identity, Outgoing, Remote, Sync};
+use waybill_sync::{Current, Identity, Obstacle, Outgoing, Remote, Sync};
 
 use crate::certificates::Authority;
 
@@ -29,6 +29,8 @@ struct Rig {
     store: Arc<dyn Store>,
     authority: Authority,
     revision: u64,
+    /// Of the replicas that are started from now on.
+    peppers: Vec<PepperPrint>,
 }
 
 impl Rig {
@@ -36,7 +38,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("store.db");
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&file, Arc::new(MonotonicClock::start())).await.unwrap());
-        let mut rig = Self { _folder: folder, store, authority: Authority::new(), revision: 0 };
+        let mut rig = Self { _folder: folder, store, authority: Authority::new(), revision: 0, peppers: Vec::new() };
         rig.commit().await;
         rig
     }
@@ -66,6 +68,7 @@ impl Rig {
             usage: Some(Arc::new(Ledger)),
             replica: name.to_owned(),
             build: "test".to_owned(),
+            peppers: self.peppers.clone(),
             limits,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -121,7 +124,10 @@ impl Drop for Proxy {
 }
 
 fn proxy(name: &str, remote: &Remote) -> Proxy {
-    let identity = Identity { proxy: name.to_owned(), process: 1, build: "test".to_owned(), ..Identity::default() };
+    proxy_of(Identity { proxy: name.to_owned(), process: 1, build: "test".to_owned(), ..Identity::default() }, remote)
+}
+
+fn proxy_of(identity: Identity, remote: &Remote) -> Proxy {
     let mut sync = Sync::without_folder(identity, Arc::new(|_| None));
     let (current, outgoing, remote) = (sync.current(), sync.outgoing(), remote.clone());
     let following = tokio::spawn(async move { match sync.follow(|| remote.connect()).await {} });
@@ -238,6 +244,32 @@ async fn a_proxy_may_not_call_itself_otherwise_than_its_certificate_does() {
     replica.stop().await;
 }
 
+/// A proxy whose pepper is another one would refuse every key: both sides say so, and it is not to be asked until that is mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_another_pepper_is_refused_and_knows_why() {
+    let mut rig = Rig::new().await;
+    let print = |byte| vec![PepperPrint { id: 1, fingerprint: vec![byte; 8].into() }];
+    rig.peppers = print(7);
+    let replica = rig.replica("c-1", Limits::default()).await;
+    let identity = |name: &str, peppers| Identity { proxy: name.to_owned(), peppers, ..Identity::default() };
+    let good = proxy_of(identity("p-1", print(7)), &rig.remote(Role::Proxy, "p-1", &[&replica]));
+    let other = proxy_of(identity("p-2", print(8)), &rig.remote(Role::Proxy, "p-2", &[&replica]));
+    timeout(LONG, good.current.reached(1)).await.unwrap();
+    let refused = async {
+        loop {
+            match other.current.refused() {
+                Some(refused) => break refused,
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    let refused = timeout(LONG, refused).await.unwrap();
+    assert!(refused.unfit && refused.reason.contains("another pepper 1"), "{refused:?}");
+    assert!(!other.current.is_ready() && good.current.refused().is_none());
+    assert!(replica.publisher.figures().proxies_refused.load(Ordering::Relaxed) > 0);
+    replica.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_is_for_its_role() {
     let rig = Rig::new().await;
@@ -246,7 +278,7 @@ async fn each_service_is_for_its_role() {
     for role in [Role::Control, Role::Billing, Role::Operator] {
         let other = rig.remote(role, "x", &[&replica]);
         let unreached = other.connect().await.unwrap_err();
-        assert!(unreached.refused && unreached.reason.contains("it is for the role proxy"), "{unreached}");
+        assert!(unreached.obstacle == Obstacle::Refused && unreached.reason.contains("it is for the role proxy"), "{unreached}");
         let unanswered = other.usage().spent(KeyScope::default()).await.unwrap_err();
         assert!(matches!(&unanswered, waybill_sync::Unanswered::Refused(reason) if reason.contains("role proxy")), "{unanswered}");
     }
@@ -264,7 +296,7 @@ async fn who_comes_while_many_are_brought_up_to_date_is_told_when_to_come_back()
     let rig = Rig::new().await;
     let replica = rig.replica("c-1", Limits { handshakes: 0, ..Limits::default() }).await;
     let unreached = rig.remote(Role::Proxy, "p-1", &[&replica]).connect().await.unwrap_err();
-    assert_eq!((unreached.after, unreached.refused), (Some(Duration::from_secs(2)), false));
+    assert_eq!((unreached.after, unreached.obstacle), (Some(Duration::from_secs(2)), Obstacle::Failed));
     assert_eq!(replica.publisher.figures().handshakes_refused.load(Ordering::Relaxed), 1);
     replica.stop().await;
     // One place is enough for many, one after the other: it is given back when a proxy is up to date.

@@ -9,7 +9,7 @@ use waybill_proto::{
     admin::v1::{ApplyChangeSetRequest, ApplyChangeSetResponse, LedgerStatus, StatusResponse},
     model::v1::{Resource, resource::Spec},
 };
-use waybill_store::{Store, keys};
+use waybill_store::{Compare, Store, keys};
 
 use crate::{
     asked::Asked,
@@ -115,12 +115,13 @@ impl Admin {
         self.remember(books.iter().map(|book| &**book)).await
     }
 
-    /// Forgets the results of calls that are more than a day old, and gives how many. To be called now and then: nothing else bounds them.
+    /// Forgets the results of calls that are more than a day old, and gives how many. To be called now and then: nothing else bounds them. With the
+    /// fence of a job's leader nothing is forgotten any more when another one leads.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn forget_finished_calls(&self) -> Result<usize, Error> {
-        commit::forget(&*self.parts.store, self.unix_ms()).await
+    pub async fn forget_finished_calls(&self, fence: Option<&Compare>) -> Result<usize, Error> {
+        commit::forget(&*self.parts.store, self.unix_ms(), fence).await
     }
 
     /// Revision, proxies, ledger.

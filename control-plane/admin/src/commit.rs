@@ -75,8 +75,8 @@ struct Finished {
     response: Option<ApplyChangeSetResponse>,
 }
 
-/// Forgets the results that are older than they are kept. Gives how many.
-pub async fn forget(store: &dyn Store, unix_ms: i64) -> Result<usize, Error> {
+/// Forgets the results that are older than they are kept, as long as the fence holds. Gives how many.
+pub async fn forget(store: &dyn Store, unix_ms: i64, fence: Option<&Compare>) -> Result<usize, Error> {
     let mut range = keys::idempotency_all();
     let mut forgotten = 0;
     loop {
@@ -87,8 +87,12 @@ pub async fn forget(store: &dyn Store, unix_ms: i64) -> Result<usize, Error> {
         let old = page.entries.iter().filter(|entry| is_old(&entry.value));
         let then: Vec<Operation> = old.map(|entry| Operation::delete(&entry.key)).collect();
         if !then.is_empty() {
-            forgotten += then.len();
-            store.commit(Transaction { then, ..Transaction::default() }).await?;
+            let (count, compares) = (then.len(), fence.cloned().into_iter().collect());
+            if !store.commit(Transaction { compares, then, ..Transaction::default() }).await?.succeeded {
+                // Another replica does it now.
+                return Ok(forgotten);
+            }
+            forgotten += count;
         }
         if !page.more {
             return Ok(forgotten);

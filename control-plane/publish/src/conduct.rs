@@ -78,7 +78,7 @@ impl Conductor {
             return widen(rollout, fleet);
         }
         let proxies: BTreeMap<&str, &ProxyState> = fleet.iter().map(|state| (state.proxy.as_str(), state)).collect();
-        let mut whole = true;
+        let (mut whole, mut here) = (true, true);
         for member in &rollout.members {
             let state = proxies.get(member.proxy.as_str()).copied();
             if let Some(reason) = fault(rollout, member, state) {
@@ -94,6 +94,7 @@ impl Conductor {
                 ));
             }
             whole &= has_it;
+            here &= state.is_some_and(|state| state.connected);
         }
         if let Some(reason) = watched.fails_more(rollout, fleet) {
             return Decision::Halt(reason);
@@ -104,7 +105,8 @@ impl Conductor {
             watched.before = tallies(fleet);
         }
         match watched.whole_ms {
-            Some(whole_ms) if now_ms >= whole_ms + rollout.bake_ms => widen(rollout, fleet),
+            // Who is away may have died of it: until it is back, or away for good, nobody else gets the change.
+            Some(whole_ms) if here && now_ms >= whole_ms + rollout.bake_ms => widen(rollout, fleet),
             _ => Decision::Wait,
         }
     }

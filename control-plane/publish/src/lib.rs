@@ -12,6 +12,7 @@
 //! - `publication`: one revision as sessions see it
 //! - [`session`]: the protocol with one proxy
 //! - [`conduct`]: from what is seen of the fleet to the next step of a rollout
+//! - `pepper`: whether a proxy recognises the API keys that are made here
 //! - `debounce`: how long a change waits for the next one
 //! - `advised`: what all proxies are advised of the endpoints' health
 //!
@@ -43,6 +44,7 @@ mod fleet;
 pub mod index;
 mod listen;
 pub mod peers;
+mod pepper;
 mod publication;
 mod publisher;
 pub mod rollout;

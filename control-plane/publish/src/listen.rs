@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tonic::transport::Server;
 use waybill_peer::{ListenError, PeerServer};
 use waybill_proto::{
-    sync::v1::{peer_service_server::PeerServiceServer, sync_service_server::SyncServiceServer},
+    sync::v1::{PepperPrint, peer_service_server::PeerServiceServer, sync_service_server::SyncServiceServer},
     usage::v1::usage_service_server::UsageServiceServer,
 };
 
@@ -41,6 +41,8 @@ pub struct Served {
     pub replica: String,
     /// Its build.
     pub build: String,
+    /// Fingerprints of the peppers that API keys are made with; none = proxies are not asked for theirs.
+    pub peppers: Vec<PepperPrint>,
     /// What is bounded.
     pub limits: Limits,
 }

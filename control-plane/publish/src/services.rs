@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
-use waybill_peer::{Peer, Role, retry::retry_after};
+use waybill_peer::{
+    Peer, Role,
+    details::{because, retry_after},
+};
 use waybill_proto::{
     sync::v1::{
         ConnectRequest, ConnectResponse, FleetRequest, FleetResponse, peer_service_server::PeerService, sync_service_server::SyncService,
@@ -64,7 +67,13 @@ impl Services {
         })?;
         let number = self.served.publisher.shared().sessions.load(Ordering::Relaxed);
         let age = spread(self.served.limits.age, number);
-        Ok(Terms { peer: Some(peer), admission: Some(admission), age: Some(age), stopping: Some(self.stopping.clone()) })
+        Ok(Terms {
+            peer: Some(peer),
+            admission: Some(admission),
+            age: Some(age),
+            peppers: self.served.peppers.clone(),
+            stopping: Some(self.stopping.clone()),
+        })
     }
 }
 
@@ -91,6 +100,7 @@ fn said(refusal: &Refusal) -> Status {
         Refusal::Schema { .. } => Status::failed_precondition(message),
         Refusal::Protocol(_) => Status::invalid_argument(message),
         Refusal::Name { .. } => Status::permission_denied(message),
+        Refusal::Pepper { .. } => because(Code::FailedPrecondition, &message, "PEPPER"),
         Refusal::FellBehind { .. } => Status::aborted(message),
         Refusal::Diverged { .. } => Status::internal(message),
         Refusal::Silent | Refusal::Aged | Refusal::Stopping | Refusal::Closed => Status::unavailable(message),
@@ -109,7 +119,7 @@ impl SyncService for Services {
         let (responses, stream) = mpsc::channel::<Said>(WAITING);
         tokio::spawn(async move {
             let refusal = serving::serve(publisher.shared(), terms, requests, &responses, |response| Ok(Box::new(response))).await;
-            if matches!(refusal, Refusal::Schema { .. } | Refusal::Protocol(_) | Refusal::Name { .. }) {
+            if matches!(refusal, Refusal::Schema { .. } | Refusal::Protocol(_) | Refusal::Name { .. } | Refusal::Pepper { .. }) {
                 publisher.figures().proxies_refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(reason = %refusal, "a proxy was refused");
             }

@@ -13,10 +13,10 @@ use tokio::{
 };
 use tokio_stream::{Stream, StreamExt};
 use waybill_peer::Peer;
-use waybill_proto::sync::v1::{Advice, ConnectRequest, ConnectResponse, connect_request, connect_response::Message};
+use waybill_proto::sync::v1::{Advice, ConnectRequest, ConnectResponse, PepperPrint, connect_request, connect_response::Message};
 
 use crate::{
-    Publication,
+    Publication, pepper,
     publisher::Shared,
     session::{Action, Event, Frames, Refusal, Session},
 };
@@ -33,6 +33,8 @@ pub struct Terms {
     pub admission: Option<OwnedSemaphorePermit>,
     /// How long the stream may last.
     pub age: Option<Duration>,
+    /// The peppers that API keys are made with here.
+    pub peppers: Vec<PepperPrint>,
     /// Turns true when this replica ends.
     pub stopping: Option<watch::Receiver<bool>>,
 }
@@ -140,7 +142,7 @@ impl Serving<'_> {
                     Err(_) => return Refusal::Closed,
                 },
             };
-            if let Some(refusal) = self.misnamed(&event) {
+            if let Err(refusal) = self.welcome(&event) {
                 return refusal;
             }
             let greeted = self.outbox.proxy.is_some();
@@ -154,11 +156,13 @@ impl Serving<'_> {
         }
     }
 
-    /// A proxy may call itself as its certificate does.
-    fn misnamed(&self, event: &Event) -> Option<Refusal> {
-        let Event::Received(ConnectRequest { message: Some(connect_request::Message::Hello(hello)) }) = event else { return None };
-        let peer = self.terms.peer.as_ref().filter(|peer| !peer.may_be(&hello.proxy))?;
-        Some(Refusal::Name { peer: peer.to_string(), said: hello.proxy.clone() })
+    /// A proxy may call itself as its certificate does, and recognises the keys that are made here.
+    fn welcome(&self, event: &Event) -> Result<(), Refusal> {
+        let Event::Received(ConnectRequest { message: Some(connect_request::Message::Hello(hello)) }) = event else { return Ok(()) };
+        if let Some(peer) = self.terms.peer.as_ref().filter(|peer| !peer.may_be(&hello.proxy)) {
+            return Err(Refusal::Name { peer: peer.to_string(), said: hello.proxy.clone() });
+        }
+        pepper::judge(&self.terms.peppers, &hello.peppers)
     }
 
     /// Has the newest advice sent, once it is known who is there.

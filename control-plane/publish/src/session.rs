@@ -65,6 +65,15 @@ pub enum Refusal {
         /// What it said.
         said: String,
     },
+    /// It recognises API keys with another pepper.
+    #[error(
+        "the proxy has another pepper {id} than this control plane, and would refuse every API key: give it the file that the control plane has \
+         (`waybill secrets fingerprint` tells them apart)"
+    )]
+    Pepper {
+        /// The number of the pepper.
+        id: u32,
+    },
     /// The stream has lasted as long as one may, so that the fleet spreads over the replicas.
     #[error("the stream has lasted its time: connect again")]
     Aged,
@@ -78,6 +87,7 @@ pub enum Refusal {
 
 /// What happened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made at a time, and none is kept")]
 pub enum Event {
     /// The proxy said something.
     Received(ConnectRequest),

@@ -24,6 +24,8 @@ pub enum Obstacle {
     Failed,
     /// The control plane does not want this proxy as it is: somebody has to mend that.
     Refused,
+    /// Nor should anybody else: it would refuse keys that are good.
+    Unfit,
 }
 
 /// How often the same thing stood in the way, one time after another.

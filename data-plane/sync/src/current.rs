@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::watch;
 use waybill_model::snapshot::Snapshot;
 
@@ -34,6 +34,17 @@ struct Shared {
     /// When it was last in step, milliseconds since `began`; below 0 = in an earlier life.
     fresh_ms: AtomicI64,
     differences: AtomicU64,
+    /// Why the control plane does not want this proxy as it is.
+    refused: ArcSwapOption<Refused>,
+}
+
+/// The control plane does not want this proxy as it is: somebody has to mend that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: String,
+    /// The proxy would refuse keys that are good: it must not be asked.
+    pub unfit: bool,
 }
 
 impl Current {
@@ -47,6 +58,7 @@ impl Current {
             began: Instant::now(),
             fresh_ms: AtomicI64::new(age_ms.saturating_neg().min(0)),
             differences: AtomicU64::new(0),
+            refused: ArcSwapOption::empty(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -88,6 +100,12 @@ impl Current {
         self.shared.differences.load(Ordering::Relaxed)
     }
 
+    /// Why the control plane does not want this proxy as it is; `None` = it does, as far as is known.
+    #[must_use]
+    pub fn refused(&self) -> Option<Arc<Refused>> {
+        self.shared.refused.load_full()
+    }
+
     /// There is a configuration to serve by.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -126,6 +144,17 @@ impl Current {
 
     pub(crate) fn advise(&self, advised: Advised) {
         self.shared.advised.store(Arc::new(advised));
+    }
+
+    pub(crate) fn refuse(&self, refused: Refused) {
+        self.shared.refused.store(Some(Arc::new(refused)));
+    }
+
+    /// The control plane talks to this proxy: whatever was in the way is mended.
+    pub(crate) fn welcome(&self) {
+        if self.shared.refused.load().is_some() {
+            self.shared.refused.store(None);
+        }
     }
 
     pub(crate) fn differed(&self) {

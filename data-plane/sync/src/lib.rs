@@ -54,7 +54,7 @@ mod usage;
 pub use adopt::{Held, Outcome, Panicked, adopt};
 pub use advised::Advised;
 pub use backoff::Obstacle;
-pub use current::Current;
+pub use current::{Current, Refused};
 pub use folder::FolderError;
 pub use outgoing::Outgoing;
 pub use overlay::{Denied, Overlay};

@@ -1,8 +1,9 @@
 //! The control plane over the network: any of its replicas, in random order, so that a fleet spreads over them.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +14,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
-use waybill_peer::{PeerClient, chain, retry::retry_of};
+use waybill_peer::{
+    PeerClient, chain,
+    details::{reason_of, retry_of},
+};
 use waybill_proto::sync::v1::{ConnectRequest, ConnectResponse, sync_service_client::SyncServiceClient};
 
 use crate::{
@@ -41,13 +45,15 @@ pub struct Remote {
     addresses: Arc<[String]>,
     /// The connection that served last.
     channel: Arc<Mutex<Option<Channel>>>,
+    /// Connections to replicas that have asked to come back later: a handshake for every question would keep them busier than what they are asked.
+    waiting: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Remote {
     /// Replicas at `HOST:PORT`. A name may stand for several.
     #[must_use]
     pub fn new(client: PeerClient, addresses: Vec<String>) -> Self {
-        Self { client, addresses: addresses.into(), channel: Arc::default() }
+        Self { client, addresses: addresses.into(), channel: Arc::default(), waiting: Arc::default() }
     }
 
     /// Opens a stream: what [`Sync::follow`](crate::Sync::follow) asks for. Every replica is tried once.
@@ -57,12 +63,11 @@ impl Remote {
     pub async fn connect(&self) -> Result<Stream, Unreached> {
         let mut failed = Unreached::away(String::new());
         for address in self.replicas(&mut failed).await {
-            let opened = match self.client.channel(&address).await {
-                Ok(channel) => self.open(channel).await,
-                Err(error) => Err(Unreached::away(chain(&error))),
-            };
-            match opened {
-                Ok(stream) => return Ok(stream),
+            match self.ask(&address).await {
+                Ok(stream) => {
+                    self.waiting().clear();
+                    return Ok(stream);
+                }
                 Err(unreached) => failed.add(&address, unreached),
             }
         }
@@ -100,6 +105,25 @@ impl Remote {
     /// Remembers a connection that serves, or forgets one that does not any more.
     pub(crate) fn keep(&self, channel: Option<Channel>) {
         *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = channel;
+    }
+
+    /// Asks one replica for a stream, on the connection on which it was asked before if it wanted to be asked again.
+    async fn ask(&self, address: &str) -> Result<Stream, Unreached> {
+        let known = self.waiting().remove(address);
+        let channel = match known {
+            Some(channel) => channel,
+            None => self.client.channel(address).await.map_err(|error| Unreached::away(chain(&error)))?,
+        };
+        let opened = self.open(channel.clone()).await;
+        if opened.as_ref().is_err_and(|unreached| unreached.after.is_some()) {
+            self.waiting().insert(address.to_owned(), channel);
+        }
+        opened
+    }
+
+    /// No code that holds the lock panics half-way through a change, so a poisoned lock is as good as any.
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Channel>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self, channel: Channel) -> Result<Stream, Unreached> {
@@ -143,7 +167,11 @@ impl Unreached {
 
     fn of(status: &Status) -> Self {
         let refused = matches!(status.code(), Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument);
-        let obstacle = if refused { Obstacle::Refused } else { Obstacle::Failed };
+        let obstacle = match reason_of(status).as_deref() {
+            Some("PEPPER") => Obstacle::Unfit,
+            _ if refused => Obstacle::Refused,
+            _ => Obstacle::Failed,
+        };
         Self { reason: status.message().to_owned(), after: retry_of(status), obstacle }
     }
 

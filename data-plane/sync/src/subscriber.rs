@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use waybill_model::{compile::Fault, snapshot::Snapshot, world::World};
 use waybill_proto::sync::v1::{
-    Advice, Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, Report, Verdict, connect_request, connect_response,
+    Advice, Begin, Commit, ConnectRequest, ConnectResponse, Deny, Heartbeat, PepperPrint, Report, Verdict, connect_request,
+    connect_response,
 };
 
 use crate::{
@@ -42,6 +43,8 @@ pub struct Identity {
     pub incarnations: Vec<u64>,
     /// Version of the build.
     pub build: String,
+    /// Fingerprints of the peppers it recognises API keys with.
+    pub peppers: Vec<PepperPrint>,
 }
 
 /// Why a stream ended. Connect again after a pause.

@@ -17,7 +17,7 @@ use waybill_proto::{
 };
 
 use crate::{
-    Current, Identity, Lost, Outgoing,
+    Current, Identity, Lost, Outgoing, Refused,
     adopt::{Held, Outcome, Panicked, adopt},
     advised::Advised,
     backoff::{Backoff, Obstacle},
@@ -181,7 +181,8 @@ impl Sync {
             }
             let pause = backoff.pause(unreached.obstacle, unreached.after, random());
             let pause_ms = pause.as_millis();
-            if unreached.obstacle == Obstacle::Refused {
+            if unreached.obstacle >= Obstacle::Refused {
+                self.current.refuse(Refused { reason: unreached.reason.clone(), unfit: unreached.obstacle == Obstacle::Unfit });
                 tracing::error!(reason = %unreached, pause_ms, "the control plane refuses this proxy; serving what is held");
             } else {
                 tracing::info!(reason = %unreached, pause_ms, "no stream to the control plane; serving what is held");
@@ -232,7 +233,10 @@ impl Sync {
         let listening = requests.is_some() && !waiting;
         tokio::select! {
             response = receive(responses) => match response {
-                Some(response) => self.on(Event::Received(response)),
+                Some(response) => {
+                    self.current.welcome();
+                    self.on(Event::Received(response))
+                }
                 None => Some(Lost::Closed),
             },
             permit = reserve(requests), if waiting => match permit {

@@ -2,7 +2,13 @@
 
 use anyhow::{Result, bail};
 use waybill_model::key::Pepper;
+use waybill_proto::sync::v1::PepperPrint;
 use waybill_store::{Compare, Operation, Store, Transaction, keys};
+
+/// What tells the other plane which peppers are had here.
+pub fn prints(peppers: &[Pepper]) -> Vec<PepperPrint> {
+    peppers.iter().map(|pepper| PepperPrint { id: pepper.id().into(), fingerprint: pepper.fingerprint().to_vec().into() }).collect()
+}
 
 /// Compares the pepper with the store's; the first start notes it there.
 pub async fn check(store: &dyn Store, pepper: &Pepper) -> Result<()> {

@@ -200,8 +200,13 @@ async fn start(up: &Up, state: &State, began: Instant) -> Result<(Started, Signa
     };
 
     // The proxy's end of the configuration, in step with the publisher over the real messages.
-    let identity =
-        Identity { proxy: "local".to_owned(), process, incarnations: incarnations.clone(), build: env!("CARGO_PKG_VERSION").to_owned() };
+    let identity = Identity {
+        proxy: "local".to_owned(),
+        process,
+        incarnations: incarnations.clone(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Identity::default()
+    };
     let sync = Sync::load(&state.folder().last_known_good(), identity, Arc::new(resolve))?;
     let (current, outgoing) = (sync.current(), sync.outgoing());
     let (sync_stop, stopped) = watch::channel(false);
@@ -312,7 +317,7 @@ async fn tidy(admin: Arc<Admin>, mut stop: watch::Receiver<bool>) {
             () = tokio::time::sleep(EVERY) => {}
             _ = stop.changed() => return,
         }
-        if let Err(error) = admin.forget_finished_calls().await {
+        if let Err(error) = admin.forget_finished_calls(None).await {
             tracing::warn!(%error, "results of finished calls stay for another hour");
         }
     }

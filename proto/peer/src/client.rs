@@ -25,11 +25,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that was quiet for this long is asked whether it is still there; it has as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Why there is no connection. All but the last may be better next time.
+/// Why there is no connection; its cause is its source ([`chain`]). All but the last may be better next time.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody answers there, or not as one of us.
-    #[error("no connection to {address}: {source}")]
+    #[error("no connection to {address}")]
     Refused {
         /// Where.
         address: String,
@@ -52,7 +52,7 @@ pub enum ConnectError {
     #[error("`{0}` is no address: HOST:PORT")]
     NoAddress(String),
     /// Our own certificates.
-    #[error("no connection can be made with our own certificates: {0}")]
+    #[error("no connection can be made with our own certificates")]
     Own(#[from] rustls::Error),
 }
 

@@ -9,7 +9,7 @@
 //! - `connection`: a connection with the peer that showed itself on it
 //! - `server`: takes connections
 //! - `client`: makes them
-//! - [`retry`]: when to try again, as a refusal says it
+//! - [`details`]: when to try again and for which reason not, as a refusal says it
 //!
 //! # Invariants
 //!
@@ -21,9 +21,9 @@
 mod client;
 mod connection;
 mod credentials;
+pub mod details;
 mod files;
 pub mod identity;
-pub mod retry;
 mod server;
 #[cfg(test)]
 mod tests;

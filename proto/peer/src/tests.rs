@@ -71,7 +71,7 @@ async fn serve(server: PeerServer) -> String {
 
 /// Whom the server takes us for. In TLS 1.3 a client learns with the first answer that it was refused.
 async fn ask(client: &PeerClient, address: &str) -> Result<String, String> {
-    let mut connection = client.connect(address).await.map_err(|error| error.to_string())?;
+    let mut connection = client.connect(address).await.map_err(|error| chain(&error))?;
     let mut said = String::new();
     connection.read_to_string(&mut said).await.map_err(|error| error.to_string())?;
     if said.is_empty() { Err("closed".to_owned()) } else { Ok(said) }

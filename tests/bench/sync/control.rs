@@ -43,7 +43,7 @@ async fn serving(folder: &Path, size: Size, runtime: tokio::runtime::Handle) -> 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     let (replica, build) = ("bench".to_owned(), String::new());
-    let served = Served { publisher, usage: None, replica, build, limits: Limits::default() };
+    let served = Served { publisher, usage: None, replica, build, peppers: Vec::new(), limits: Limits::default() };
     tokio::spawn(async move { waybill_publish::serve(listener, &peers, served, std::future::pending()).await });
     // The pipe is read on this thread, which has nothing else to do.
     tokio::task::block_in_place(|| orders(&*store, size, &runtime))

@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use waybill_peer::{Credentials, PeerClient, Role, retry::retry_of};
+use waybill_peer::{Credentials, PeerClient, Role, details::retry_of};
 use waybill_proto::sync::v1::{
     Commit, ConnectRequest, ConnectResponse, Heartbeat, Hello, Report, connect_request, connect_response::Message,
     sync_service_client::SyncServiceClient,

@@ -6,6 +6,7 @@ use waybill_proto::{
     admin::v1::{ApplyChangeSetRequest, Change, GetRequest, ListRequest, Precondition, change::Action},
     model::v1::{Resource, resource::Spec},
 };
+use waybill_store::{Compare, Position, Relation, Target, keys};
 
 use crate::sample::{Sample, account, book, endpoint, key, model, named, org, provider, resource, workspace};
 
@@ -210,8 +211,11 @@ async fn results_of_calls_are_forgotten_after_a_day() {
     }
     sample.host.looks.fetch_add(24 * 60 * 60, std::sync::atomic::Ordering::Relaxed);
     sample.admin.apply(call("new".to_owned()), "ada").await.expect("applied");
-    assert_eq!(sample.admin.forget_finished_calls().await.expect("swept"), 120);
-    assert_eq!(sample.admin.forget_finished_calls().await.expect("swept"), 0);
+    // Who does not lead the job any more forgets nothing.
+    let former = Compare { key: keys::leader("tidy", 0), target: Target::Created(Position(7)), relation: Relation::Equal };
+    assert_eq!(sample.admin.forget_finished_calls(Some(&former)).await.expect("swept"), 0);
+    assert_eq!(sample.admin.forget_finished_calls(None).await.expect("swept"), 120);
+    assert_eq!(sample.admin.forget_finished_calls(None).await.expect("swept"), 0);
     let other = ApplyChangeSetRequest { idempotency_key: "new".to_owned(), ..upserts(vec![org("b", "")]) };
     assert_eq!(words(&sample.admin.apply(other, "ada").await.expect_err("remembered")), ["idempotency_key_reused"]);
 }

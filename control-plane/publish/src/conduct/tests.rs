@@ -130,6 +130,10 @@ fn a_ring_is_watched_for_its_time_from_when_all_have_the_change() {
     seen[0].applied_revision = 10;
     assert_eq!(conductor.decide(&first_ring(), &seen, 50_000), Decision::Wait);
     assert_eq!(conductor.decide(&first_ring(), &seen, 50_000 + BAKE_MS - 1), Decision::Wait);
+    // Who is away then may have died of it.
+    (seen[0].connected, seen[0].since_ms) = (false, 1);
+    assert_eq!(conductor.decide(&first_ring(), &seen, 50_000 + BAKE_MS), Decision::Wait);
+    seen[0].connected = true;
     assert!(matches!(conductor.decide(&first_ring(), &seen, 50_000 + BAKE_MS), Decision::Widen { ring: 4, .. }));
     // Who takes over watches the ring anew.
     assert_eq!(Conductor::default().decide(&first_ring(), &seen, 50_000 + BAKE_MS), Decision::Wait);

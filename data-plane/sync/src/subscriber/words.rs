@@ -23,6 +23,7 @@ pub fn hello(identity: &Identity, desired: &World, overlay: &Overlay, stored_epo
         shards: shards(desired),
         deny_epoch: stored_epoch,
         denied: overlay.uids().map(str::to_owned).collect(),
+        peppers: identity.peppers.clone(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn identity() -> Identity {
-    Identity { proxy: "p".to_owned(), process: 7, incarnations: vec![1, 2], build: "test".to_owned() }
+    Identity { proxy: "p".to_owned(), process: 7, incarnations: vec![1, 2], build: "test".to_owned(), ..Identity::default() }
 }
 
 fn load(folder: &Path) -> Sync {

@@ -102,9 +102,10 @@ impl Drop for Leading {
 }
 
 /// Forgets the results of finished calls a day after, so that they do not pile up.
-async fn tidy(admin: &Admin, _: &Leadership) {
+async fn tidy(admin: &Admin, leadership: &Leadership) {
+    let fence = leadership.fence();
     loop {
-        if let Err(error) = admin.forget_finished_calls().await {
+        if let Err(error) = admin.forget_finished_calls(Some(&fence)).await {
             tracing::warn!(%error, "results of finished calls stay for another hour");
         }
         sleep(TIDY).await;

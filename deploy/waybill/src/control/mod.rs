@@ -87,6 +87,14 @@ async fn live(settings: &Settings) -> Result<ExitCode> {
     let opening = async {
         let store =
             patiently(&phase, matches!(settings.store, StoreUrl::Etcd { .. }), || open_store(&settings.store, &settings.etcd)).await?;
+        // A store that another build has written is not touched.
+        let checking = || async {
+            match waybill_store::check_schema(&*store).await {
+                Err(error) if error.may_retry() => Err(error.into()),
+                checked => Ok(checked),
+            }
+        };
+        patiently(&phase, true, checking).await?.with_context(|| format!("the store {}", settings.store))?;
         let remote = matches!(settings.ledger, LedgerUrl::Postgres(_));
         let ledger = patiently(&phase, remote, || open_ledger(&settings.ledger, &settings.postgres)).await?;
         let publisher =
@@ -138,10 +146,14 @@ async fn serve(
 ) -> Result<Vec<JoinHandle<()>>> {
     let Opened { store, ledger, publisher } = opened;
     let build = env!("CARGO_PKG_VERSION").to_owned();
+    let peppers = crate::pepper::prints(&secrets.peppers);
     let address = jobs::sync_address(settings, sync_listener.local_addr()?)?;
     let peers = Peers::new(publisher.clone(), &myself.name, &build, Arc::clone(&store), myself.client(Role::Control));
     let proxies = Arc::new(Proxies { publisher: publisher.clone(), peers: Some(peers.clone()) });
     let health = Arc::new(Keeper::start(Arc::clone(&store), proxies, myself.name.clone().into()));
+    let jobs = Jobs::default();
+    let deciding = Arc::clone(&health);
+    jobs.add("health", move || deciding.leads());
     let replica = Arc::new(Replica { publisher: publisher.clone(), peers: peers.clone(), health });
     let admin = Arc::new(Admin::new(Parts {
         store: Arc::clone(&store),
@@ -153,7 +165,6 @@ async fn serve(
     }));
     admin.remember_prices().await.context("the ledger cannot be told the prices")?;
     let usage = Arc::new(UsageBooks::new(Arc::clone(&ledger)));
-    let jobs = Jobs::default();
     vitals.add(Stored(Arc::clone(&store)));
     vitals.add_shared(Arc::clone(&usage) as Arc<dyn crate::ops::Vital>);
     vitals.add(Books::of(Arc::clone(&ledger)));
@@ -165,7 +176,8 @@ async fn serve(
     let of = jobs::Of { name: &myself.name, address, store, ledger, publisher: &publisher, peers, admin: &admin, jobs: &jobs };
     let mut servers = jobs::begin(of, stopped);
     servers.push(serve_admin(admin_listener, admin, &secrets.token, stopped.clone())?);
-    let served = Served { publisher, usage: Some(usage), replica: myself.name.clone(), build, limits: waybill_publish::Limits::default() };
+    let served =
+        Served { publisher, usage: Some(usage), replica: myself.name.clone(), build, peppers, limits: waybill_publish::Limits::default() };
     let sync_listener = tokio::net::TcpListener::from_std(sync_listener)?;
     let (peers, mut stop) = (myself.server(), stopped.clone());
     servers.push(tokio::spawn(async move {

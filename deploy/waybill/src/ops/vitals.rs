@@ -77,12 +77,17 @@ impl Vital for Workers {
     }
 }
 
-/// What the data plane holds of the configuration. Without any, nothing can be served; an old one is good enough.
+/// What the data plane holds of the configuration. Without any, nothing can be served; an old one is good enough, unless the keys in it mean nothing here.
 pub struct Holding(pub Current);
 
 impl Vital for Holding {
     fn lacks(&self) -> Option<String> {
-        (!self.0.is_ready()).then(|| "no configuration yet".to_owned())
+        match self.0.refused() {
+            Some(refused) if refused.unfit || !self.0.is_ready() => {
+                Some(format!("the control plane refuses this proxy: {}", refused.reason))
+            }
+            _ => (!self.0.is_ready()).then(|| "no configuration yet".to_owned()),
+        }
     }
 
     fn measure<'a>(&'a self, sheet: &'a mut Sheet) -> Look<'a> {
@@ -292,21 +297,27 @@ impl Vital for Certificate {
 pub struct Jobs(Arc<Mutex<Vec<Job>>>);
 
 /// A job's name, and whether this process does it.
-type Job = (&'static str, Arc<AtomicBool>);
+type Job = (&'static str, Box<dyn Fn() -> bool + Send + Sync>);
 
 impl Jobs {
     /// A job that this process stands for: set while it leads.
     pub fn stand_for(&self, job: &'static str) -> Arc<AtomicBool> {
         let leads = Arc::new(AtomicBool::new(false));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((job, Arc::clone(&leads)));
+        let told = Arc::clone(&leads);
+        self.add(job, move || told.load(Ordering::Relaxed));
         leads
+    }
+
+    /// A job of somebody who knows whether this process leads it.
+    pub fn add(&self, job: &'static str, leads: impl Fn() -> bool + Send + Sync + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((job, Box::new(leads)));
     }
 }
 
 impl Vital for Jobs {
     fn measure<'a>(&'a self, sheet: &'a mut Sheet) -> Look<'a> {
         for (job, leads) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            sheet.write_of(&names::LEADS, job, u64::from(leads.load(Ordering::Relaxed)));
+            sheet.write_of(&names::LEADS, job, u64::from(leads()));
         }
         Box::pin(async {})
     }

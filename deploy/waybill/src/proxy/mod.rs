@@ -37,6 +37,7 @@ use crate::{
         vitals::{Build, Certificate, Holding, Phase, Spooled, Workers},
     },
     peers::Myself,
+    pepper::prints,
     ready,
     running::InForce,
     secrets::{random, read_peppers, resolve},
@@ -120,7 +121,7 @@ fn start(
         );
     }
     let build = env!("CARGO_PKG_VERSION").to_owned();
-    let identity = Identity { proxy: myself.name.clone(), process, incarnations: incarnations.clone(), build };
+    let identity = Identity { proxy: myself.name.clone(), process, incarnations: incarnations.clone(), build, peppers: prints(&peppers) };
     let sync = Sync::load(&folder.last_known_good(), identity, Arc::new(resolve))?;
     let (holding, outgoing) = (sync.current(), sync.outgoing());
     let remote = Remote::new(myself.client(Role::Control), settings.control.iter().map(ToString::to_string).collect());
