@@ -151,5 +151,7 @@ fn row(rollout: &Rollout) -> RolloutRow {
         begin_unix_ms: rollout.begin_unix_ms,
         end_unix_ms: rollout.end_unix_ms,
         revision: rollout.revision,
+        step_revision: rollout.step_revision,
+        bake_ms: rollout.bake_ms,
     }
 }

@@ -1,6 +1,6 @@
 //! `apply` and `delete`: documents, or names, → a change set → what changed, or every fault with its line.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use waybill_model::{
     check::Code,
@@ -57,8 +57,8 @@ pub async fn apply(args: &ApplyArgs, backend: &dyn Backend) -> Result<Report, Er
         let (waited, end) = if response.rollout.is_empty() {
             wait::wait(&response, seconds, backend).await?
         } else {
-            let ended = rollout::ended(&response.rollout, Format::Table, backend).await?;
-            (ended.out, ended.exit)
+            let ended = rollout::ended(&response.rollout, Format::Table, Some(Duration::from_secs(seconds)), backend).await?;
+            (ended.out + &ended.note, ended.exit)
         };
         note += &waited;
         exit = if exit == Exit::Done { end } else { exit };

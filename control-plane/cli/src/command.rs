@@ -57,7 +57,7 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Wait until every connected proxy has applied it, at most so many seconds [default: 30]; fails if one refuses. With --rollout: until
-    /// its end, however long; fails if it is halted.
+    /// its end, as long as it moves: at most so many seconds without a step beyond the time that a part is watched; fails if it is halted.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -262,7 +262,7 @@ pub struct RolloutArgs {
 pub enum RolloutVerb {
     /// Show the rollout on its way and the last ones that ended.
     List,
-    /// Wait for the end of a rollout; fails if it is halted.
+    /// Wait for the end of a rollout, however long, and say what it waits for; fails if it is halted.
     Wait {
         /// Its id.
         id: String,
