@@ -14,7 +14,6 @@
 
 mod case;
 mod cores;
-mod cpu;
 mod gateway;
 mod ledger;
 mod load;

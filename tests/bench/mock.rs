@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use waybill_tests::{Launch, Process, program};
 
-use crate::cpu;
 use crate::target::LIMIT;
+use waybill_tests::cpu;
 
 /// The models that are asked for; the sandbox says what each answers.
 pub const MODELS: [&str; 6] = ["bench-1k", "bench-10k", "bench-160k", "bench-burst-200", "bench-paced-100x1ms", "bench-idle"];

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cpu::{self, Thread};
 use crate::load::Load;
 use crate::target::Target;
+use waybill_tests::cpu::{self, Thread};
 
 const WINDOW: Duration = Duration::from_secs(2);
 

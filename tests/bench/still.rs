@@ -9,12 +9,12 @@ use waybill_tests::Client;
 
 use crate::case;
 use crate::cores::Cores;
-use crate::cpu;
 use crate::gateway;
 use crate::mock::Mock;
 use crate::report::Report;
 use crate::rounds::median;
 use crate::target::{Kind, LIMIT, Target};
+use waybill_tests::cpu;
 
 /// Streams that are open at the same time.
 const STREAMS: usize = 1_000;

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use waybill_tests::{Client, Instance, Launch, Process, Request, program};
 
 use crate::case::Case;
-use crate::cpu;
 use crate::gateway;
 use crate::ledger::Ledger;
 use crate::load::{self, Done, Load};
 use crate::nginx;
+use waybill_tests::cpu;
 
 /// How long a process may take to start or to end.
 pub const LIMIT: Duration = Duration::from_secs(60);

@@ -24,7 +24,7 @@ use crate::oracle::provider::Provider;
 use crate::oracle::rows::Source;
 use crate::process::wait_until;
 use crate::random::Random;
-use crate::servers::{Etcd, EtcdSecurity, Kafka, KafkaSetup, Postgres};
+use crate::servers::{Authority, Etcd, EtcdSecurity, Kafka, KafkaSetup, Postgres};
 pub use role::Role;
 pub use shape::Shape;
 pub use wiring::Ways;
@@ -58,6 +58,8 @@ pub struct Cluster {
     pub consumers: Vec<Role>,
     /// The ways that can be cut.
     pub ways: Ways,
+    /// Who signs for all.
+    pub authority: Authority,
     /// An API key.
     pub key: String,
     token_file: PathBuf,
@@ -96,9 +98,9 @@ impl Cluster {
             run(folder, "kafka-init", &["kafka", "init", "--kafka-brokers", &kafka.brokers(), "--partitions", PARTITIONS])?;
             let to = settings::Surroundings { shape, wiring: &wiring, kafka: &kafka, ledger: &ledger, token_file: &token_file, folder };
             let (controls, proxies, consumers) = (to.controls()?, to.proxies()?, to.consumers()?);
-            let ways = wiring.into_ways();
+            let (ways, authority) = wiring.into_parts();
             let (folder, key) = (folder.to_owned(), String::new());
-            Self { folder, etcd, kafka, postgres, provider, controls, proxies, consumers, ways, key, token_file, commands: 0 }
+            Self { folder, etcd, kafka, postgres, provider, controls, proxies, consumers, ways, authority, key, token_file, commands: 0 }
         };
         cluster.serve(seed)?;
         Ok(cluster)

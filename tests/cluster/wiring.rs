@@ -83,7 +83,8 @@ impl Wiring {
         self.authority.issue(name, &Names::server(name).with_uri(&format!("spiffe://waybill/{role}/{name}")))
     }
 
-    pub fn into_ways(self) -> Ways {
-        self.ways
+    /// What is needed as long as the cluster stands.
+    pub fn into_parts(self) -> (Ways, Authority) {
+        (self.ways, self.authority)
     }
 }

@@ -199,6 +199,12 @@ impl Run {
         Ok(())
     }
 
+    /// Callers leave a proxy, as they do when it is taken out of the load balancer.
+    pub fn drain(&self, proxy: usize) {
+        self.door.close(proxy);
+        sleep(LEAVING);
+    }
+
     /// Kills a proxy and reads what it has left.
     pub fn kill_proxy(&mut self, proxy: usize) -> Result<()> {
         self.cluster.proxies[proxy].node.kill()?;
@@ -216,10 +222,9 @@ impl Run {
         Ok(torn)
     }
 
-    /// Asks a proxy to end, and waits for that. Callers leave it first, as they do when it is taken out of the load balancer.
+    /// Asks a proxy to end, and waits for that. Callers leave it first.
     pub fn stop_proxy(&mut self, proxy: usize) -> Result<Duration> {
-        self.door.close(proxy);
-        sleep(LEAVING);
+        self.drain(proxy);
         let start = Instant::now();
         self.cluster.proxies[proxy].node.stop()?;
         Ok(start.elapsed())

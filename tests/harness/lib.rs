@@ -8,6 +8,7 @@
 //! - `http1`, `sse`: incremental readers of answers, pure.
 //! - `cluster`: all roles as processes, joined to real servers.
 //! - `oracle`: what a ledger must say, from all who saw a request.
+//! - `cpu`: what the kernel says a process has used.
 //! - `report`: how a suite tells what it found.
 //! - `client`: a blocking client on top of them. `random`: numbers that follow from a seed.
 //!
@@ -29,6 +30,7 @@ mod sse;
 
 #[path = "../cluster/mod.rs"]
 pub mod cluster;
+pub mod cpu;
 #[path = "../oracle/mod.rs"]
 pub mod oracle;
 

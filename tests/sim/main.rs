@@ -4,4 +4,5 @@ mod certificates;
 mod cores;
 mod health;
 mod network;
+mod rollout;
 mod sync;

@@ -17,11 +17,11 @@ use anyhow::{Context, Result, ensure};
 use waybill_peer::Role;
 
 use crate::cores::Cores;
-use crate::cpu;
 use crate::report::Report;
 use certificates::Authority;
 pub use control::{Size, serve};
 use streams::{Fleet, Seen};
+use waybill_tests::cpu;
 
 /// Longest way of a change to the last of a thousand proxies, ms.
 const APPLIED_REACH: f64 = 2_000.0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use waybill_tests::{Direction, wait_until};
 
-use super::poison;
+use super::{poison, rollout};
 use crate::run::{READY_LIMIT, Run};
 use crate::table::Line;
 
@@ -69,7 +69,8 @@ pub fn cut_off(run: &mut Run, line: &mut Line) -> Result<()> {
     wait_until("every proxy to be ready", READY_LIMIT, || Ok(stale().is_none().then_some(()))).context("after a partition")
 }
 
-/// Row 26: what is wrong is refused with its reason, what passes is compiled by every proxy or kept from it, and nobody who calls notices.
+/// Row 26: what is wrong is refused with its reason, what passes is compiled by every proxy or kept from it, what kills the first proxy of a rollout
+/// gets no further, and nobody who calls notices.
 pub fn poisoned(run: &mut Run, line: &mut Line) -> Result<()> {
     const SETS: usize = 40;
     let (mut refused, mut passed) = (0, 0);
@@ -88,6 +89,7 @@ pub fn poisoned(run: &mut Run, line: &mut Line) -> Result<()> {
             }
         }
         line.recovered(run.converge(READY_LIMIT)?);
+        rollout::kills_its_first_proxy(run, line)?;
         for role in run.cluster.proxies.iter_mut().chain(&mut run.cluster.controls) {
             role.node.still_runs()?;
         }

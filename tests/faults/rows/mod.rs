@@ -2,10 +2,12 @@
 
 mod broken;
 mod control;
+mod herd;
 mod kafka;
 mod ledger;
 mod poison;
 mod proxies;
+mod rollout;
 mod spool;
 mod store;
 mod watch;
@@ -83,4 +85,6 @@ pub const ROWS: &[Row] = &[
     // These want a cluster of another shape, so they come last.
     Row { shape: audited, ..row(10, "the store's watch lies", watch::lying) },
     Row { shape: cramped, may_refuse: true, ..breaking(row(14, "spools are full, torn, or on a disk that fails", spool::failed)) },
+    // Last, and on a cluster of its own: its proxies stay in the memory of the replicas.
+    Row { shape: herd::shape, ..row(31, "a thousand streams lose their replica at once", herd::reconnects) },
 ];

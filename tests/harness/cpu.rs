@@ -64,8 +64,17 @@ pub fn process_ns(process: u32) -> Result<u64> {
 
 /// Resident memory, KiB.
 pub fn resident_kib(process: u32) -> Result<u64> {
+    memory_kib(process, "VmRSS:")
+}
+
+/// The most resident memory since its start, KiB.
+pub fn peak_kib(process: u32) -> Result<u64> {
+    memory_kib(process, "VmHWM:")
+}
+
+fn memory_kib(process: u32, what: &'static str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).with_context(|| format!("the memory of process {process}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context(what)?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
