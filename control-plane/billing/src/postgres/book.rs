@@ -100,8 +100,8 @@ async fn write_events(connection: &mut PgConnection, bookings: &[Booking<'_>]) -
     bookings.iter().map(|booking| ids.get(&booking.identity).copied().ok_or(Error::Conflict)).collect()
 }
 
-/// Somebody else was faster with one of the events. To let the database fail costs a third less than `ON CONFLICT`, which looks into each unique index
-/// before it writes, and it happens nearly never: what is known was looked up, the locks of the logs are held.
+/// Somebody else was faster with one of the events. The database is left to fail: `ON CONFLICT` would look into each unique index before it writes,
+/// and this happens nearly never: what is known was looked up, the locks of the logs are held.
 fn taken(error: sqlx::Error) -> Error {
     match &error {
         sqlx::Error::Database(from) if from.is_unique_violation() => Error::Conflict,
