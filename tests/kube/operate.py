@@ -38,12 +38,13 @@ class Tried:
         # An operator's own way of knowing these: variables.
         self.variables = {
             "WAYBILL_ETCD_CERT_FILE": "tls.crt", "WAYBILL_ETCD_KEY_FILE": "tls.key", "WAYBILL_ETCD_USERNAME": told["etcd"]["user"], "WAYBILL_ETCD_PASSWORD_FILE": "etcd-password",
+            "WAYBILL_POSTGRES_PASSWORD_FILE": "password", "WAYBILL_KAFKA_BROKERS": told["kafka"]["brokers"],
         }
         postgres = told["postgres"]
+        ledger = f"postgres://{postgres['user']}@{postgres['address']}/{postgres['database']}"
         self.names = {
             "etcds://etcd-0:2379,etcd-1:2379": "etcds://" + ",".join(told["etcd"]["addresses"]),
-            "postgres://waybill@db:5432/waybill": f"postgres://{postgres['user']}@{postgres['address']}/{postgres['database']}",
-            "NAME": "somebody", "TEXT": "a test of the page", "USD": "0.25",
+            "postgres://waybill@db:5432/waybill": ledger, "URL": ledger, "NAME": "somebody", "TEXT": "a test of the page", "USD": "0.25",
         }
         self.tried = {}
 
@@ -118,6 +119,12 @@ class Tried:
         self.run("waybill ledger write-off LOG --operator NAME --reason TEXT", LOG=log)
         assert log not in self.run("waybill ledger gaps"), "what was written off is still missing"
 
+    def partitions(self):
+        assert "READ TO" in self.run("waybill kafka offsets --ledger URL")
+        # No partition waits for a decision here, and then there is none to take.
+        self.run("waybill kafka reset --partition N --to earliest --operator NAME --reason TEXT --ledger URL", code=1, N="0")
+        assert "a test of the page" not in self.run("waybill kafka offsets --ledger URL")
+
     def lost(self, proxy):
         try:
             stand.chat(proxy.at("http"), self.live.traffic.key, SLOW, stream=True)
@@ -137,5 +144,5 @@ def check(report, live, meanwhile):
     tried = Tried(live)
     if report.check("operate.md: every day", COLUMN, tried.everyday) and report.check("operate.md: an orphan", COLUMN, tried.orphan):
         meanwhile()
-        steps = [("a loss", tried.loss), ("backups", tried.backups), ("changes", tried.changes), ("a gap", tried.gap), ("nothing else stands there", tried.all)]
+        steps = [("a loss", tried.loss), ("backups", tried.backups), ("changes", tried.changes), ("a gap", tried.gap), ("partitions", tried.partitions), ("nothing else stands there", tried.all)]
         all(report.check(f"operate.md: {name}", COLUMN, step) for name, step in steps)
