@@ -153,7 +153,7 @@ impl Fleet {
         // The first change finds it behind by everything.
         for number in 0..=changes {
             let (revision, began_us) = control.commit()?;
-            self.runtime.block_on(timeout(LIMIT, current.reached(revision)))?;
+            self.runtime.block_on(async { timeout(LIMIT, current.reached(revision)).await })?;
             if number > 0 {
                 seen.ms.push(unix_us().saturating_sub(began_us) as f64 / 1_000.0);
             }
