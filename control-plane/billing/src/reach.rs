@@ -27,8 +27,8 @@ const NAP: Duration = Duration::from_millis(20);
 /// What was heard.
 #[derive(Debug, Default)]
 struct Heard {
-    /// The first complaint that names something an operator can mend, else the last one: its code and what the client says of it.
-    complaint: Option<(RDKafkaErrorCode, String)>,
+    /// The first complaint that names something an operator can mend, else the last one: its kind and what the client says of it.
+    complaint: Option<(String, String)>,
     /// All brokers were tried.
     all_tried: bool,
 }
@@ -47,8 +47,8 @@ impl ClientContext for Ear {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if code == RDKafkaErrorCode::AllBrokersDown {
             heard.all_tried = true;
-        } else if !heard.complaint.as_ref().is_some_and(|(known, _)| refuses(*known)) {
-            heard.complaint = Some((code, reason.to_owned()));
+        } else if !heard.complaint.as_ref().is_some_and(|(known, _)| refuses(known)) {
+            heard.complaint = Some((waybill_kafka::kind(&format!("{code:?}"), reason).to_owned(), reason.to_owned()));
         }
     }
 }
@@ -59,32 +59,24 @@ impl Ear {
     /// What stands in the way for good, once every broker was tried.
     fn refusal(&self) -> Option<TopicError> {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (code, reason) = heard.complaint.as_ref()?;
-        (heard.all_tried && refuses(*code)).then(|| unreachable(*code, reason))
+        let (kind, reason) = heard.complaint.as_ref()?;
+        (heard.all_tried && refuses(kind)).then(|| unreachable(kind, reason))
     }
 
     /// What was heard, when the time is over.
     fn last(&self, error: KafkaError) -> TopicError {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.complaint.as_ref().map_or_else(|| error.into(), |(code, reason)| unreachable(*code, reason))
+        heard.complaint.as_ref().map_or_else(|| error.into(), |(kind, reason)| unreachable(kind, reason))
     }
 }
 
 /// Trying again gives the same.
-const fn refuses(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::SSL
-            | RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::UnsupportedSASLMechanism
-            | RDKafkaErrorCode::IllegalSASLState
-    )
+fn refuses(kind: &str) -> bool {
+    matches!(kind, "SSL" | "Authentication" | "SaslAuthenticationFailed" | "UnsupportedSASLMechanism" | "IllegalSASLState")
 }
 
-fn unreachable(code: RDKafkaErrorCode, reason: &str) -> TopicError {
-    let kind = format!("{code:?}");
-    TopicError::Unreachable { reason: reason.to_owned(), advice: waybill_kafka::advice(&kind) }
+fn unreachable(kind: &str, reason: &str) -> TopicError {
+    TopicError::Unreachable { reason: reason.to_owned(), advice: waybill_kafka::advice(kind) }
 }
 
 /// A consumer that a broker has answered. Waits on its thread.

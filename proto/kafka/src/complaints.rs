@@ -38,6 +38,13 @@ impl Complaints {
     }
 }
 
+/// What a complaint is about: its code, but for certificates that a broker refuses behind the handshake (TLS 1.3 has it so, RFC 8446 §4.4.2). The
+/// client reads that as a connection that broke, with the alert in its reason.
+#[must_use]
+pub fn kind<'a>(code: &'a str, reason: &str) -> &'a str {
+    if code == "BrokerTransportFailure" && reason.contains("SSL routines") { "SSL" } else { code }
+}
+
 /// What a complaint means and what to do. The kinds are named as the client's error codes are.
 #[must_use]
 pub fn advice(kind: &str) -> &'static str {
@@ -78,6 +85,18 @@ mod tests {
             .map(|(kind, seconds)| complaints.say(kind, at(seconds)))
             .collect();
         assert_eq!(said, [Some(0), None, Some(0), None, Some(2), None, Some(1)]);
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_is_no_broken_connection() {
+        let alert = "ssl://127.0.0.1:9093/bootstrap: Receive failed: error:0A000416:SSL routines::sslv3 alert certificate unknown: SSL alert number 46";
+        for (code, reason, expected) in [
+            ("BrokerTransportFailure", alert, "SSL"),
+            ("BrokerTransportFailure", "Connect to ipv4#127.0.0.1:9092 failed: Connection refused", "BrokerTransportFailure"),
+            ("Authentication", alert, "Authentication"),
+        ] {
+            assert_eq!(kind(code, reason), expected, "{reason}");
+        }
     }
 
     #[test]

@@ -13,6 +13,6 @@ mod complaints;
 mod form;
 mod settings;
 
-pub use complaints::{Complaints, advice};
+pub use complaints::{Complaints, advice, kind};
 pub use form::{SCHEMA_HEADER, SCHEMA_VERSION, Strange, TOPIC, key, read};
 pub use settings::{KafkaSettings, Mechanism, Property, Security, SettingsError};

@@ -67,6 +67,7 @@ impl Post {
 
     /// Says a complaint in the log, each kind once in a while.
     pub fn complain(&self, code: &str, reason: &str) {
+        let code = waybill_kafka::kind(code, reason);
         let said = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).say(code, Instant::now());
         if let Some(before) = said {
             let advice = waybill_kafka::advice(code);
